@@ -1,0 +1,265 @@
+// CEpoll: the kernel side of the reactor. Floor 0; a C program can use it alone.
+//
+// Results are 0 or a count, and -errno on failure. EINTR never leaves this floor. Every descriptor
+// made here is close-on-exec and nonblocking from birth (an epoll descriptor knows only the first).
+// Pointers stay the caller's; nothing is kept but the call table, which is copied. No callbacks.
+// One thread at a time uses a reactor; the one exception is ce_wake, which any thread may call
+// until ce_reactor_close begins.
+#ifndef CEPOLL_H
+#define CEPOLL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct epoll_event;
+struct ce_reactor;
+
+// ---- The call table ---------------------------------------------------------------------------
+//
+// Every system call of a reactor goes through its table. Each function gets `state` first, does one
+// call as the man page of its name says, and returns its result or -errno (-EINTR included: the
+// caller retries). The clocks cannot fail. A test gives a table of its own: it may fail a call,
+// shorten a read or a write, say EAGAIN first, or run a virtual clock.
+struct ce_system {
+    void *state;
+    int (*epoll_create1)(void *state, int flags);
+    int (*epoll_ctl)(void *state, int epoll, int operation, int fd, struct epoll_event *event);
+    int (*epoll_wait)(void *state, int epoll, struct epoll_event *events, int capacity,
+                      int timeout_milliseconds);
+    int (*epoll_pwait2)(void *state, int epoll, struct epoll_event *events, int capacity,
+                        int64_t timeout_nanoseconds);
+    int (*eventfd)(void *state, unsigned initial, int flags);
+    int (*socket)(void *state, int domain, int type, int protocol);
+    int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
+    int (*listen)(void *state, int fd, int backlog);
+    int (*accept4)(void *state, int fd, struct sockaddr *address, socklen_t *length, int flags);
+    int (*connect)(void *state, int fd, const struct sockaddr *address, socklen_t length);
+    int (*shutdown)(void *state, int fd, int how);
+    int (*close)(void *state, int fd);
+    int (*setsockopt)(void *state, int fd, int level, int name, const void *value,
+                      socklen_t length);
+    int (*getsockopt)(void *state, int fd, int level, int name, void *value, socklen_t *length);
+    int (*getsockname)(void *state, int fd, struct sockaddr *address, socklen_t *length);
+    int (*getpeername)(void *state, int fd, struct sockaddr *address, socklen_t *length);
+    int (*unsent)(void *state, int fd, int *bytes);  // ioctl SIOCOUTQ, tcp(7)
+    ssize_t (*read)(void *state, int fd, void *buffer, size_t count);
+    ssize_t (*write)(void *state, int fd, const void *buffer, size_t count);
+    ssize_t (*recv)(void *state, int fd, void *buffer, size_t count, int flags);
+    ssize_t (*sendmsg)(void *state, int fd, const struct msghdr *message, int flags);
+    ssize_t (*recvmsg)(void *state, int fd, struct msghdr *message, int flags);
+    uint64_t (*clock)(void *state);         // CLOCK_MONOTONIC, nanoseconds
+    uint64_t (*clock_coarse)(void *state);  // CLOCK_MONOTONIC_COARSE: cheaper, some ms behind
+};
+
+// The real kernel's table. Never freed; copy it to replace single calls.
+const struct ce_system *ce_system_kernel(void);
+
+// ---- The reactor ------------------------------------------------------------------------------
+
+enum ce_readiness {
+    CE_IN = 1u << 0,       // EPOLLIN: a read would not block (data, a connection, or the end)
+    CE_OUT = 1u << 1,      // EPOLLOUT: a write would not block
+    CE_HANG_UP = 1u << 2,  // EPOLLRDHUP or EPOLLHUP: the peer sent its end, or both ends are done
+    CE_ERROR = 1u << 3,    // EPOLLERR: ce_socket_error tells
+};
+
+enum ce_interest {
+    CE_WANT_IN = 1u << 0,
+    CE_WANT_OUT = 1u << 1,
+    CE_EDGE = 1u << 2,  // EPOLLET. Hang-up (EPOLLRDHUP) is always asked for, unless nothing is.
+};
+
+struct ce_event {
+    uint64_t token;
+    uint32_t ready;  // of enum ce_readiness
+};
+
+enum {
+    CE_EVENTS_MAX = 256,   // events fetched by one ce_wait at most: bounds a turn's first phase
+    CE_IOVECS_MAX = 1024,  // pieces of one ce_send at most: IOV_MAX of writev(2)
+};
+
+// This token belongs to the reactor's own wake-up descriptor; ce_add refuses it with -EINVAL.
+#define CE_TOKEN_RESERVED UINT64_MAX
+
+// Creates a reactor: epoll_create1(2) and eventfd(2). `system` is copied; NULL means the kernel's.
+// *reactor is NULL after a failure, and everything opened before it is closed again.
+int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system);
+
+// Closes both descriptors and frees the reactor. Registered descriptors stay open and the caller's.
+void ce_reactor_close(struct ce_reactor *reactor);
+
+// epoll_ctl(2). The token comes back in each ce_event. A descriptor is added once; ce_remove has to
+// come before its close, since a duplicate elsewhere would keep the registration alive.
+int ce_add(struct ce_reactor *reactor, int fd, uint32_t interest, uint64_t token);
+int ce_modify(struct ce_reactor *reactor, int fd, uint32_t interest, uint64_t token);
+int ce_remove(struct ce_reactor *reactor, int fd);
+
+// Waits with epoll_pwait2(2), or epoll_wait(2) where that does not exist (the timeout is then
+// rounded up to milliseconds) or is not needed. timeout_nanoseconds: 0 polls, negative waits for
+// ever. Returns how many events were stored, at most min(capacity, CE_EVENTS_MAX); 0 also after a
+// signal or a ce_wake. The wake-up itself is never stored.
+int ce_wait(struct ce_reactor *reactor, struct ce_event *events, int capacity,
+            int64_t timeout_nanoseconds);
+
+// Makes a present or the next ce_wait return. Any thread, also a signal handler. Calls made before
+// that wait returns cost one write(2) together.
+int ce_wake(struct ce_reactor *reactor);
+
+// The epoll descriptor: it polls readable when ce_wait has something. Stays the reactor's.
+int ce_descriptor(const struct ce_reactor *reactor);
+
+// Nanoseconds of the monotonic clock; the coarse one lags by up to a kernel tick (1 to 10 ms).
+uint64_t ce_now(const struct ce_reactor *reactor);
+uint64_t ce_now_coarse(const struct ce_reactor *reactor);
+
+// ---- Which thread -----------------------------------------------------------------------------
+
+struct ce_thread {
+    const struct ce_reactor *reactor;
+    void *owner;
+};
+extern __thread struct ce_thread ce_this_thread;
+
+// Says that the calling thread now runs this reactor. `owner` is the caller's: ce_current_owner.
+// Returns what was current before, to be given back to ce_leave.
+struct ce_thread ce_enter(const struct ce_reactor *reactor, void *owner);
+void ce_leave(struct ce_thread before);
+
+// True on the thread between ce_enter and ce_leave of this reactor.
+static inline bool ce_is_current(const struct ce_reactor *reactor) {
+    return ce_this_thread.reactor == reactor;
+}
+
+// The owner given to ce_enter on this thread, or NULL.
+static inline void *ce_current_owner(void) {
+    return ce_this_thread.owner;
+}
+
+// ---- Sockets ----------------------------------------------------------------------------------
+
+// A socket address with its length, large enough for every family.
+struct ce_address {
+    socklen_t length;
+    struct sockaddr_storage storage;
+};
+
+enum ce_listen_flags {
+    CE_REUSE_PORT = 1u << 0,     // SO_REUSEPORT, socket(7)
+    CE_NO_DELAY = 1u << 1,       // TCP_NODELAY on the listener; accepted sockets inherit it
+    CE_KEEP_ALIVE = 1u << 2,     // SO_KEEPALIVE with the three times below, inherited too
+};
+
+struct ce_listen_options {
+    int backlog;  // 1 or more; the kernel clips it at net.core.somaxconn
+    uint32_t flags;
+    int keep_alive_idle_seconds;      // TCP_KEEPIDLE
+    int keep_alive_interval_seconds;  // TCP_KEEPINTVL
+    int keep_alive_count;             // TCP_KEEPCNT
+    int user_timeout_milliseconds;    // TCP_USER_TIMEOUT, inherited; 0 leaves the kernel's
+    int receive_buffer_bytes;         // SO_RCVBUF, inherited; 0 leaves the kernel's
+    int send_buffer_bytes;            // SO_SNDBUF, inherited; 0 leaves the kernel's
+};
+
+// A listening stream socket: socket, SO_REUSEADDR (not for Unix), IPV6_V6ONLY for IPv6, options,
+// bind, listen. TCP options are left out for Unix addresses. Returns the descriptor. After a
+// failure nothing stays open and *call names the system call that failed (call may be NULL).
+int ce_listen(struct ce_reactor *reactor, const struct ce_address *address,
+              const struct ce_listen_options *options, const char **call);
+
+// accept4(2), with the peer's address unless `peer` is NULL. ECONNABORTED and its kin are returned.
+int ce_accept(struct ce_reactor *reactor, int listener, struct ce_address *peer);
+
+// socket(2), optionally bind(2) to `local` (may be NULL; IP_BIND_ADDRESS_NO_PORT if its port is 0),
+// then connect(2). Returns the descriptor; *in_progress says that it becomes writable later and
+// ce_socket_error then gives the result. An interrupted connect counts as in progress. TCP_NODELAY
+// is set for TCP. Failures as in ce_listen; -EAGAIN means that a Unix listener's backlog is full.
+int ce_connect(struct ce_reactor *reactor, const struct ce_address *remote,
+               const struct ce_address *local, bool *in_progress, const char **call);
+
+// recv(2) without flags: the count, 0 at the end of the stream, -EAGAIN when there is nothing now.
+ssize_t ce_receive(struct ce_reactor *reactor, int fd, void *buffer, size_t count);
+
+// Gathers up to CE_IOVECS_MAX pieces in one sendmsg(2) with MSG_NOSIGNAL. Returns how many bytes
+// the kernel took, which may be less than all.
+ssize_t ce_send(struct ce_reactor *reactor, int fd, const struct iovec *pieces, size_t count);
+
+// recvmsg(2); MSG_CMSG_CLOEXEC is added, so that received descriptors are close-on-exec.
+ssize_t ce_receive_message(struct ce_reactor *reactor, int fd, struct msghdr *message, int flags);
+
+// shutdown(2) of the sending half; of both halves.
+int ce_finish(struct ce_reactor *reactor, int fd);
+int ce_shutdown(struct ce_reactor *reactor, int fd);
+
+// close(2). Not retried after EINTR: Linux has closed the descriptor by then.
+int ce_close(struct ce_reactor *reactor, int fd);
+
+// SO_LINGER with time 0 and then close: the peer gets a reset and unsent bytes are dropped.
+int ce_close_reset(struct ce_reactor *reactor, int fd);
+
+// SO_ERROR: the pending error as a positive errno, 0 for none; negative if it cannot be asked.
+int ce_socket_error(struct ce_reactor *reactor, int fd);
+
+// Bytes the peer has not acknowledged yet (SIOCOUTQ, tcp(7)), or -errno.
+int ce_unsent(struct ce_reactor *reactor, int fd);
+
+// Integer socket options, socket(7) and tcp(7). `level` and `name` are the system's.
+int ce_set_option(struct ce_reactor *reactor, int fd, int level, int name, int value);
+int ce_get_option(struct ce_reactor *reactor, int fd, int level, int name, int *value);
+
+// Credentials of a Unix peer (SO_PEERCRED, unix(7)), as they were at connect.
+struct ce_credentials {
+    int32_t process;
+    uint32_t user;
+    uint32_t group;
+};
+int ce_peer_credentials(struct ce_reactor *reactor, int fd, struct ce_credentials *credentials);
+
+// getsockname(2) and getpeername(2).
+int ce_local_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
+int ce_remote_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
+
+// ---- Addresses (any thread, no reactor) --------------------------------------------------------
+
+// Fill *address. Octets are in network order, ports in host order. ce_address_unix takes up to 107
+// bytes of path without a NUL (none would be autobind), or with `abstract` up to 107 bytes of any
+// kind; else -ENAMETOOLONG or -EINVAL.
+void ce_address_v4(struct ce_address *address, const uint8_t octets[4], uint16_t port);
+void ce_address_v6(struct ce_address *address, const uint8_t octets[16], uint16_t port,
+                   uint32_t scope);
+int ce_address_unix(struct ce_address *address, const char *path, size_t length, bool abstract);
+
+// Parse a numeric host ("192.0.2.1", "2001:db8::1", also with "%eth0" or "%3"); -EINVAL for others.
+// Only an interface's name costs system calls here: if_nametoindex(3).
+int ce_address_parse(struct ce_address *address, const char *host, uint16_t port);
+
+// What an address holds. Family is AF_INET, AF_INET6, AF_UNIX or another; the rest is valid for the
+// families named. ce_address_path stores up to `capacity` bytes and returns the whole length; an
+// abstract name comes without its leading NUL and sets *abstract.
+int ce_address_family(const struct ce_address *address);
+uint16_t ce_address_port(const struct ce_address *address);                      // v4, v6
+uint32_t ce_address_scope(const struct ce_address *address);                     // v6
+size_t ce_address_octets(const struct ce_address *address, uint8_t octets[16]);  // v4: 4, v6: 16
+size_t ce_address_path(const struct ce_address *address, char *path, size_t capacity,
+                       bool *abstract);  // Unix
+
+// ---- Words (no call table, any thread) -----------------------------------------------------------
+
+// The system's text for a positive errno, always terminated; strerror_r(3).
+void ce_error_text(int error, char *text, size_t capacity);
+
+// Names the calling thread for debuggers, at most 15 bytes of it; pthread_setname_np(3).
+void ce_name_thread(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,70 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// With SLUICE_STRICT set, warnings are errors. Users who depend on this package by path are spared.
+let strict = Context.environment["SLUICE_STRICT"] != nil
+
+let swiftSettings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+
+let cSettings: [CSetting] =
+    strict
+    ? [
+        .enableWarning("all"), .enableWarning("extra"), .enableWarning("conversion"),
+        .treatAllWarnings(as: .error),
+    ] : []
+
+let package = Package(
+    name: "Sluice",
+    products: [
+        .library(name: "Sluice", targets: ["Sluice"]),
+        .library(name: "CEpoll", targets: ["CEpoll"]),
+    ],
+    targets: [
+        // Floors, each depending on lower ones only.
+        .target(name: "CEpoll", path: "CEpoll", cSettings: cSettings),
+        .target(name: "SluiceReactor", dependencies: ["CEpoll"], swiftSettings: swiftSettings),
+        .target(
+            name: "SluiceStreams", dependencies: ["SluiceReactor"], swiftSettings: swiftSettings),
+        .target(
+            name: "Sluice", dependencies: ["SluiceReactor", "SluiceStreams"],
+            swiftSettings: swiftSettings),
+
+        // Examples, each run by a test.
+        .executableTarget(
+            name: "EchoServer", dependencies: ["Sluice"], path: "Examples/EchoServer",
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "LineChat", dependencies: ["Sluice"], path: "Examples/LineChat",
+            swiftSettings: swiftSettings),
+
+        // What the tests share: call tables that fail, a C program, a malloc counter, stream kits.
+        .target(
+            name: "CFaults", dependencies: ["CEpoll"], path: "Tests/CFaults", cSettings: cSettings),
+        .executableTarget(
+            name: "ShimProgram", dependencies: ["CEpoll"], path: "Tests/ShimProgram",
+            cSettings: cSettings),
+        .target(
+            name: "SluiceTestKit", dependencies: ["Sluice", "CEpoll", "CFaults"],
+            path: "Tests/SluiceTestKit", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CEpollTests", dependencies: ["CEpoll", "CFaults", "ShimProgram", "SluiceTestKit"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ReactorTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "StreamsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "BudgetTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ExampleTests", dependencies: ["EchoServer", "LineChat", "SluiceTestKit"],
+            swiftSettings: swiftSettings),
+        .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c11
+)

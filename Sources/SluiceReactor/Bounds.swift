@@ -1,0 +1,25 @@
+// The bounds of floor 1, each with its reason. Constants; any thread.
+
+/// Every queue, batch and pool of the reactor is bounded by one of these.
+package enum ReactorBounds {
+    /// Events fetched by one wait: what is left over is fetched in the next turn, timers between.
+    package static let eventsPerWait = 256
+    /// Jobs run in one turn: the rest waits until timers and sockets had their share.
+    package static let jobsPerTurn = 4_096
+    /// Timers fired in one turn: after a long pause they would otherwise all fire before any read.
+    package static let timersPerTurn = 4_096
+    /// Closures waiting in the inbox: a producer faster than the loop is told, not stored.
+    package static let inboxCapacity = 65_536
+    /// A turn longer than this is reported: every connection waited that long.
+    package static let turnReportNanoseconds: UInt64 = 100_000_000
+    /// Threads for blocking work: more would only queue inside the kernel.
+    package static let offloadThreads = 16
+    /// Closures waiting for such a thread; each holds a suspended task.
+    package static let offloadQueue = 4_096
+    /// How long a worker thread without work stays.
+    package static let offloadIdleSeconds = 10
+    /// Bytes of free buffer blocks a loop keeps, per size.
+    package static let freeBytesPerBlockSize = 1 << 20
+    /// Turns that a stopping loop grants its tasks to end.
+    package static let turnsToStop = 1_000
+}

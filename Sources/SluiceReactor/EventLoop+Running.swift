@@ -1,0 +1,123 @@
+// A loop's life: on the calling thread, or on a thread of its own, and its end. Floor 1.
+
+package import CEpoll
+internal import Glibc
+internal import Synchronization
+
+extension EventLoop {
+    /// The process-wide loop, on a thread of its own, started at first use and never stopped. It
+    /// serves callers that run on no loop.
+    public static let background: EventLoop = {
+        do {
+            return try start(options: Options())
+        } catch {
+            // Without epoll or threads there is nothing this library could do instead.
+            preconditionFailure("the background loop cannot start: \(error)")
+        }
+    }()
+
+    /// Runs an async main on the calling thread: turns it into a loop until `body` has ended.
+    ///
+    /// When it returns, connections still open on the loop are aborted and their tasks' waits end.
+    /// While it occupies the main thread, nothing isolated to `@MainActor` runs. Not to be called on a
+    /// thread that already runs a loop.
+    ///
+    /// - Parameters:
+    ///   - options: the loop's settings.
+    ///   - body: the program.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws; ``SystemError`` if there is no descriptor for a loop.
+    public static func run<T: Sendable>(
+        options: Options = Options(), _ body: @escaping @Sendable () async throws -> T
+    ) throws -> T {
+        precondition(EventLoop.current == nil, "EventLoop.run: this thread already runs a loop")
+        let loop = try EventLoop(options: options)
+        let box = ResultBox<T>()
+        Task(executorPreference: loop) {
+            let outcome: Result<T, any Error>
+            do { outcome = .success(try await body()) } catch { outcome = .failure(error) }
+            box.result.withLock { $0 = outcome }
+            loop.state.pointee.isStopRequested = true
+        }
+        loop.turnUntilStopped()
+        guard let outcome = box.result.withLock({ $0 }) else { throw ReactorError.stopped }
+        return try outcome.get()
+    }
+
+    /// Starts a loop on a thread of its own. Any thread.
+    ///
+    /// The loop and its thread live until ``stop()``.
+    ///
+    /// - Throws: ``SystemError`` if there is no descriptor or no thread for it.
+    public static func start(options: Options = Options()) throws(SystemError) -> EventLoop {
+        try start(options: options, system: nil)
+    }
+
+    /// The same over a call table of the caller's, which is copied.
+    package static func start(
+        options: Options = Options(), system: UnsafePointer<ce_system>?
+    ) throws(SystemError) -> EventLoop {
+        let loop = try EventLoop(options: options, system: system)
+        let isStarted = startDetachedThread(name: options.name) { loop.turnUntilStopped() }
+        guard isStarted else { throw SystemError(call: "pthread_create", errno: EAGAIN) }
+        return loop
+    }
+
+    /// Stops a started loop: aborts its connections, ends its tasks' waits, runs what that makes
+    /// ready, and lets its thread end. Any thread but the loop's own tasks should wait for it.
+    ///
+    /// Later posts throw ``ReactorError/stopped``. Tasks that wait for something else than Sluice when
+    /// their loop stops stay suspended. A second call returns once the first is done.
+    public nonisolated(nonsending) func stop() async {
+        postAlways { self.state.pointee.isStopRequested = true }
+        guard !isCurrent else { return }
+        await withUnsafeContinuation { continuation in ending.wait(continuation) }
+    }
+
+    /// The thread's whole life.
+    func turnUntilStopped() {
+        let before = ce_enter(reactor, Unmanaged.passUnretained(self).toOpaque())
+        while !state.pointee.isStopRequested { turn(wait: true) }
+        inbox.close()
+        for member in state.pointee.members.all() { member.loopStopped() }
+        for _ in 0..<ReactorBounds.turnsToStop {
+            turn(wait: false)
+            if state.pointee.jobs.count == 0, !inbox.isPending { break }
+        }
+        for member in state.pointee.members.all() { member.loopStopped() }
+        ce_leave(before)
+        ending.end()
+    }
+}
+
+/// Where the root task leaves its result.
+private final class ResultBox<T: Sendable>: Sendable {
+    let result = Mutex<Result<T, any Error>?>(nil)
+}
+
+/// Those who wait for a loop's thread to end.
+final class LoopEnding: Sendable {
+    private struct State {
+        var waiters: [UnsafeContinuation<Void, Never>] = []
+        var hasEnded = false
+    }
+    private let state = Mutex(State())
+
+    func wait(_ continuation: UnsafeContinuation<Void, Never>) {
+        let hasEnded = state.withLock { state in
+            if !state.hasEnded { state.waiters.append(continuation) }
+            return state.hasEnded
+        }
+        if hasEnded { continuation.resume() }
+    }
+
+    func end() {
+        let waiters = state.withLock { state in
+            state.hasEnded = true
+            let waiters = state.waiters
+            state.waiters = []
+            return waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}

@@ -1,0 +1,100 @@
+// Inbox: the one door for other threads. Floor 1; the only part of a loop that any thread may touch.
+//
+// Protocol: a producer stores its item, raises `pending`, then looks at `sleeping`; the loop raises
+// `sleeping`, then looks at `pending`, then waits. All four are sequentially consistent, so at least
+// one of the two sees the other, and whoever takes `sleeping` down makes the one wake-up call.
+
+internal import Synchronization
+
+final class Inbox: Sendable {
+    enum Item: Sendable {
+        case job(QueuedJob)
+        case body(@Sendable () -> Void)
+    }
+
+    private struct Contents {
+        var items: [Item] = []
+        var bodies = 0
+        var isClosed = false
+    }
+
+    /// Closures held at most. Jobs are not refused: each is a task that somebody already made.
+    private let capacity: Int
+    private let contents = Mutex(Contents())
+    private let pending = Atomic(false)
+    private let sleeping = Atomic(false)
+
+    init(capacity: Int) {
+        self.capacity = capacity
+    }
+
+    /// Stores a job of the runtime. Returns whether the loop has to be woken.
+    func put(_ job: QueuedJob) -> Bool {
+        contents.withLock { $0.items.append(.job(job)) }
+        return raisePending()
+    }
+
+    /// Stores a closure unless the bound is reached or the loop has stopped. Returns whether the
+    /// loop has to be woken.
+    func put(_ body: @escaping @Sendable () -> Void) throws(ReactorError) -> Bool {
+        let refusal: ReactorError? = contents.withLock { contents in
+            if contents.isClosed { return .stopped }
+            if contents.bodies >= capacity { return .inboxFull }
+            contents.items.append(.body(body))
+            contents.bodies += 1
+            return nil
+        }
+        if let refusal { throw refusal }
+        return raisePending()
+    }
+
+    /// Stores a closure of the loop's own, which the bound does not refuse: there are at most as many
+    /// as tasks. False also once the loop has stopped, when nobody waits any more.
+    func putAlways(_ body: @escaping @Sendable () -> Void) -> Bool {
+        let isStored = contents.withLock { contents in
+            if !contents.isClosed { contents.items.append(.body(body)) }
+            return !contents.isClosed
+        }
+        return isStored && raisePending()
+    }
+
+    /// Takes everything; `spare` is the emptied array of last time, so that none is allocated.
+    func take(into spare: inout [Item]) {
+        guard pending.load(ordering: .relaxed) else { return }
+        var taken: [Item] = []
+        swap(&taken, &spare)
+        spare = contents.withLock { [taken] contents in
+            pending.store(false, ordering: .sequentiallyConsistent)
+            contents.bodies = 0
+            var full = taken
+            swap(&full, &contents.items)
+            return full
+        }
+    }
+
+    /// Says that the loop is about to wait. False: something came in, do not wait.
+    func fallAsleep() -> Bool {
+        sleeping.store(true, ordering: .sequentiallyConsistent)
+        guard pending.load(ordering: .sequentiallyConsistent) else { return true }
+        sleeping.store(false, ordering: .relaxed)
+        return false
+    }
+
+    /// Says that the loop is awake, so that producers need not wake it.
+    func wokeUp() {
+        sleeping.store(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// Whether something waits.
+    var isPending: Bool { pending.load(ordering: .sequentiallyConsistent) }
+
+    /// Refuses closures from now on.
+    func close() {
+        contents.withLock { $0.isClosed = true }
+    }
+
+    private func raisePending() -> Bool {
+        pending.store(true, ordering: .sequentiallyConsistent)
+        return sleeping.exchange(false, ordering: .sequentiallyConsistent)
+    }
+}

@@ -1,0 +1,95 @@
+// LoopMember: whatever the loop calls back: transports, listeners, sleeping tasks. Floor 1, the
+// loop's thread. A member is reached by its token (readiness), by a timer, by the flush list, or by
+// the number of one of its waits (deadline, cancellation). It only ever resumes tasks, which queues
+// them; so none of these calls runs a user's code, and a member may close in any of them.
+
+/// How a suspended wait ended. For the floors above this one.
+public enum WaitOutcome: UInt8, Sendable {
+    /// What was waited for may have come: try again.
+    case ready
+    /// The waiting task was cancelled.
+    case cancelled
+    /// The deadline of a surrounding `withTimeout` passed.
+    case timedOut
+    /// The member was closed, or its loop stopped.
+    case closed
+}
+
+/// One suspended task: its continuation, its number and its deadline's timer (0 for none).
+package struct Wait {
+    package var continuation: UnsafeContinuation<WaitOutcome, Never>
+    package var number: UInt32
+    package var timer: TimerToken
+}
+
+/// A transport, a listener or another thing that an event loop calls back. For the floors above this
+/// one; it cannot be made or extended outside the package.
+///
+/// (It is `open` only because Swift has no class that may be subclassed throughout a package.)
+// @unchecked Sendable: every stored property is touched on the loop's thread alone; the reference
+// itself may travel (a cancellation handler carries it to the loop).
+open class LoopMember: @unchecked Sendable {
+    package final let loop: EventLoop
+    /// The registration's token, 0 while not registered.
+    package final var token: UInt64 = 0
+    /// Whether the loop's flush list holds this member.
+    package final var isOnFlushList = false
+
+    package init(loop: EventLoop) {
+        self.loop = loop
+    }
+
+    /// What reports call it.
+    open func label() -> String { "a member" }
+
+    /// Readiness came, as bits of `ce_readiness`.
+    open func becameReady(_ ready: UInt32) {}
+
+    /// A timer armed with `loop.arm` is due.
+    open func timerFired(_ purpose: UInt32) {}
+
+    /// The wait with this number is to end so, if it is still waiting.
+    open func endWait(_ number: UInt32, _ outcome: WaitOutcome) {}
+
+    /// The loop is about to sleep: hand over what was gathered in this turn.
+    open func flushOutput() {}
+
+    /// The loop stops: end every wait, release every resource, now.
+    open func loopStopped() {}
+}
+
+extension LoopMember {
+    /// Suspends the current task until its wait is ended. `park` stores the wait and returns true, or
+    /// returns false if there is nothing to wait for. Cancellation and the deadline of a surrounding
+    /// `withTimeout` end it through `endWait`. On the loop's thread.
+    package nonisolated(nonsending) final func suspend(
+        _ park: (Wait) -> Bool
+    ) async -> WaitOutcome {
+        let number = loop.nextWaitNumber()
+        let deadline = Deadline.current
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                if Task.isCancelled { return continuation.resume(returning: .cancelled) }
+                var wait = Wait(continuation: continuation, number: number, timer: 0)
+                if deadline != .max {
+                    if deadline <= loop.now() { return continuation.resume(returning: .timedOut) }
+                    wait.timer = loop.armWait(self, number: number, deadline: deadline)
+                }
+                if !park(wait) {
+                    loop.disarm(wait.timer)
+                    continuation.resume(returning: .ready)
+                }
+            }
+        } onCancel: {
+            loop.cancelWait(of: self, number: number)
+        }
+    }
+
+    /// Ends a wait that its owner has already taken out of its place.
+    package final func resume(_ wait: Wait, _ outcome: WaitOutcome) {
+        if wait.timer != 0 { loop.disarm(wait.timer) }
+        loop.state.pointee.origin = UInt32(truncatingIfNeeded: token)
+        wait.continuation.resume(returning: outcome)
+        loop.state.pointee.origin = 0
+    }
+}

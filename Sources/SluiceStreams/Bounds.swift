@@ -1,0 +1,35 @@
+// The bounds and defaults of floor 2, each with its reason. Constants; any thread.
+
+package enum StreamBounds {
+    /// Bytes before a line's end, unless the caller says otherwise.
+    package static let lineLimit = 65_536
+    /// Bytes that readToEnd gathers unless told otherwise.
+    package static let readToEndLimit = 16 << 20
+    /// `drain` waits above this many queued bytes, until a quarter of it is left.
+    package static let highWaterMark = 65_536
+    /// A write is refused while more than this is queued: nobody waits for `drain`.
+    package static let outputCap = 1 << 20
+    /// Bytes handed to the kernel for one connection in one turn: the others have their share.
+    package static let flushPerTurn = 256 << 10
+    /// Results given without suspending before the reader re-queues itself: pulling has no other
+    /// brake, a peer that always has data would never let its task suspend.
+    package static let resultsInARow: UInt8 = 64
+    /// Room offered to one receive.
+    package static let receiveBytes = 65_536
+    /// A receive of at least this size next time goes straight into the caller's array.
+    package static let directReceiveBytes = 4_096
+    /// An array of at least this size is queued by reference.
+    package static let referencedArrayBytes = 4_096
+    /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
+    package static let lingerBytes = 1 << 20
+    /// Connections accepted in one wake-up.
+    package static let acceptsPerWakeUp = 16
+    /// The kernel clips it at net.core.somaxconn.
+    package static let backlog = 4_096
+    /// How long accepting rests when the system is out of descriptors or memory.
+    package static let acceptPauseNanoseconds: UInt64 = 100_000_000
+    /// Connections of one server by default, if the descriptor limit allows.
+    package static let connections = 10_000
+    /// Descriptors left for the program beside those connections.
+    package static let sparedDescriptors = 128
+}

@@ -1,0 +1,161 @@
+// OutputQueue: bytes written and not yet taken by the kernel. A pure core: no I/O, no task. Floor 2.
+//
+// Order: the pieces from `head` on, then the open block, to which small writes are appended. A large
+// array is a piece by reference. One running count; one cursor for each piece, moved only by
+// `consume`. Invariant: `count` is the sum of all pieces and the open block; no piece is empty.
+
+package import Glibc
+package import SluiceReactor
+
+package struct OutputQueue {
+    /// Either a block of the pool or a retained array.
+    private struct Piece {
+        var array: [UInt8]?
+        var block: UnsafeMutableRawPointer?
+        var capacity: Int
+        var start: Int
+        var end: Int
+
+        /// Valid while the piece is held: the array's storage stays, since somebody who would change
+        /// a shared array copies it first.
+        var base: UnsafeMutableRawPointer? {
+            block
+                ?? array?.withUnsafeBufferPointer {
+                    UnsafeMutableRawPointer(mutating: $0.baseAddress)
+                }
+        }
+    }
+
+    private var pieces: [Piece] = []
+    private var head = 0
+    private var block: UnsafeMutableRawPointer?
+    private var capacity = 0
+    private var start = 0
+    private var end = 0
+    /// Capacity of the block that was used last: what to take next.
+    private var usualCapacity = 0
+    /// Bytes queued.
+    package private(set) var count = 0
+
+    package init() {}
+
+    package var isEmpty: Bool { count == 0 }
+
+    /// Queues a copy of the bytes.
+    package mutating func append(_ bytes: UnsafeRawBufferPointer, pool: inout BlockPool) {
+        guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
+        if capacity &- end < bytes.count { makeRoom(bytes.count, pool: &pool) }
+        guard let block else { preconditionFailure("a block was just taken") }
+        memcpy(block + end, source, bytes.count)
+        end &+= bytes.count
+        count &+= bytes.count
+    }
+
+    /// Queues an array by reference, without a copy.
+    package mutating func append(referencing array: [UInt8]) {
+        guard !array.isEmpty else { return }
+        sealBlock()
+        pieces.append(
+            Piece(array: array, block: nil, capacity: 0, start: 0, end: array.count))
+        count &+= array.count
+    }
+
+    /// Describes up to `limit` bytes from the front in at most `capacity` pieces. Returns how many
+    /// pieces and how many bytes.
+    package func gather(
+        into pieces: UnsafeMutablePointer<iovec>, capacity: Int, limit: Int
+    ) -> (pieces: Int, bytes: Int) {
+        var used = 0
+        var bytes = 0
+        for index in head..<self.pieces.count {
+            guard used < capacity, bytes < limit else { return (used, bytes) }
+            let piece = self.pieces[index]
+            let length = min(piece.end - piece.start, limit - bytes)
+            pieces[used] = iovec(iov_base: piece.base.map { $0 + piece.start }, iov_len: length)
+            used += 1
+            bytes += length
+        }
+        if let block, end > start, used < capacity, bytes < limit {
+            let length = min(end &- start, limit &- bytes)
+            pieces[used] = iovec(iov_base: block + start, iov_len: length)
+            used += 1
+            bytes += length
+        }
+        return (used, bytes)
+    }
+
+    /// Removes bytes that the kernel took from the front.
+    package mutating func consume(_ taken: Int, pool: inout BlockPool) {
+        assert(taken >= 0 && taken <= count)
+        count &-= taken
+        var left = taken
+        while left > 0, head < pieces.count {
+            let length = pieces[head].end - pieces[head].start
+            guard left >= length else {
+                pieces[head].start += left
+                return
+            }
+            left -= length
+            release(pieces[head], pool: &pool)
+            pieces[head].array = nil
+            head += 1
+        }
+        if head > 0 { dropHead() }
+        start &+= left
+        if count == 0 { releaseBlock(pool: &pool) }
+    }
+
+    /// Drops everything.
+    package mutating func removeAll(to pool: inout BlockPool) {
+        for index in head..<pieces.count { release(pieces[index], pool: &pool) }
+        pieces = []
+        head = 0
+        count = 0
+        releaseBlock(pool: &pool)
+    }
+
+    /// Keeps the spent front short: a queue that is never quite empty must not grow for ever.
+    private mutating func dropHead() {
+        if head == pieces.count {
+            pieces.removeAll(keepingCapacity: pieces.capacity <= 64)
+            head = 0
+        } else if head >= 64, head * 2 >= pieces.count {
+            pieces.removeFirst(head)
+            head = 0
+        }
+    }
+
+    private func release(_ piece: Piece, pool: inout BlockPool) {
+        if let block = piece.block { pool.give(block, capacity: piece.capacity) }
+    }
+
+    private mutating func releaseBlock(pool: inout BlockPool) {
+        if let block { pool.give(block, capacity: capacity) }
+        (block, capacity, start, end) = (nil, 0, 0, 0)
+    }
+
+    /// Closes the open block, so that what comes next stands behind it.
+    private mutating func sealBlock() {
+        guard let block, end > start else { return }
+        pieces.append(
+            Piece(array: nil, block: block, capacity: capacity, start: start, end: end))
+        (self.block, capacity, start, end) = (nil, 0, 0, 0)
+    }
+
+    /// Makes the open block hold `bytes` more: small ones grow by copying, so that a turn's replies
+    /// stay one piece; at the largest size the block is sealed and another one taken.
+    private mutating func makeRoom(_ bytes: Int, pool: inout BlockPool) {
+        let held = end &- start
+        if block != nil, held + bytes > BlockPool.sizes.huge { sealBlock() }
+        let kept = block == nil ? 0 : held
+        let wish = max(kept + bytes, block == nil ? usualCapacity : min(4 * kept, BlockPool.sizes.huge))
+        let fresh = pool.take(atLeast: wish)
+        if let block {
+            memcpy(fresh, block + start, kept)
+            pool.give(block, capacity: capacity)
+        }
+        (block, capacity) = (fresh, BlockPool.capacity(atLeast: wish))
+        (start, end) = (0, kept)
+        usualCapacity = min(capacity, BlockPool.sizes.large)
+    }
+}

@@ -1,0 +1,99 @@
+// ServedConnection: one client of a server, from accept until both its descriptor and its handler are
+// gone. Floor 2, the loop's thread. The handler's scope owns the connection.
+
+internal import SluiceReactor
+
+// @unchecked Sendable: touched on the loop's thread alone; the handler's task carries it there.
+final class ServedConnection: TransportOwner, @unchecked Sendable {
+    /// How a connection is handled: as a task, or by a plain function.
+    enum Handler {
+        case task(ClientHandler)
+        case plain(PlainClientHandler)
+    }
+
+    private let server: Server
+    private let transport: Transport
+    /// Its place in the server's list, kept by the server.
+    var index: Int
+    /// The handler's task while it runs; a plain function's connection has none.
+    private var task: Task<Void, Never>?
+    private var isTaskRunning = false
+    private var isTransportClosed = false
+
+    init(server: Server, transport: Transport, index: Int) {
+        self.server = server
+        self.transport = transport
+        self.index = index
+        transport.owner = self
+    }
+
+    /// Whether the handler is over: its task has ended, or a plain one's connection has.
+    var hasHandlerEnded: Bool { !isTaskRunning && (wasTask || isTransportClosed) }
+    private var wasTask = false
+
+    /// Starts the handler, in the turn of the accept.
+    func begin(_ handler: Handler) {
+        let loop = server.loop
+        let began = loop.coarseNow()
+        switch handler {
+        case .task(let body):
+            (wasTask, isTaskRunning) = (true, true)
+            let task = Task.immediate(executorPreference: loop) { await self.run(body) }
+            if isTaskRunning { self.task = task }
+        case .plain(let body):
+            body(StreamReader(transport), StreamWriter(transport))
+        }
+        loop.noteRun(of: transport, since: began)
+    }
+
+    /// The handler's whole life: return means flush and close in order, throw means close now.
+    private nonisolated(nonsending) func run(_ body: ClientHandler) async {
+        let reader = StreamReader(transport)
+        let writer = StreamWriter(transport)
+        do {
+            try await body(reader, writer)
+            transport.startClosing(within: nil)
+        } catch {
+            if !error.isCancellation { server.handlerThrew(error, peer: transport.remoteAddress) }
+            transport.closeAtOnce()
+        }
+        handlerEnded()
+    }
+
+    private func handlerEnded() {
+        assert(server.loop.isCurrent)
+        isTaskRunning = false
+        task = nil
+        if isTransportClosed { server.connectionEnded(self) }
+    }
+
+    func transportClosed(_ transport: Transport) {
+        isTransportClosed = true
+        if !isTaskRunning { server.connectionEnded(self) }
+    }
+
+    func startDraining() {
+        transport.startDraining()
+    }
+
+    /// The grace is over: cancels the handler, or ends a close that still waits for the peer.
+    func cancelOrHurry() {
+        if isTaskRunning { task?.cancel() } else { transport.closeAtOnce() }
+    }
+
+    func abort() {
+        transport.startAborting()
+    }
+}
+
+extension Error {
+    /// Whether this is a task's cancellation, which nobody needs to be told of.
+    fileprivate var isCancellation: Bool {
+        switch self {
+        case is CancellationError: true
+        case let error as StreamError: error == .cancelled
+        case let error as ReactorError: error == .cancelled
+        default: false
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// SocketTransport: a connected stream socket. Floor 2, the loop's thread; it owns the descriptor.
+
+internal import CEpoll
+internal import Glibc
+internal import SluiceReactor
+
+let readinessIn = CE_IN.rawValue
+let readinessOut = CE_OUT.rawValue
+let readinessHangUp = CE_HANG_UP.rawValue
+let readinessError = CE_ERROR.rawValue
+
+// @unchecked Sendable by Transport.
+final class SocketTransport: Transport, @unchecked Sendable {
+    /// -1 once closed.
+    private var fd: Int32
+    private let remote: SocketAddress?
+    private var local: SocketAddress?
+
+    /// Takes over a connected, nonblocking descriptor, also when it throws (it is closed then).
+    ///
+    /// Registered once, edge-triggered, for both directions and hang-up. The kernel reports at once
+    /// what is there already, so the first read parks without asking.
+    ///
+    /// - Parameter local: its own address if known; asked for when needed otherwise.
+    init(
+        fd: Int32, loop: EventLoop, settings: StreamSettings, local: SocketAddress?,
+        remote: SocketAddress?
+    ) throws(SystemError) {
+        self.fd = fd
+        self.local = local
+        self.remote = remote
+        super.init(loop: loop, settings: settings)
+        loop.admit(self)
+        let interest = CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue | CE_EDGE.rawValue
+        let result = ce_add(loop.reactor, fd, interest, token)
+        if result < 0 {
+            loop.dismiss(self)
+            ce_close(loop.reactor, fd)
+            self.fd = -1
+            throw SystemError(call: "epoll_ctl", errno: result)
+        }
+    }
+
+    override func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
+        ce_receive(loop.reactor, fd, buffer, count)
+    }
+
+    override func transmit(_ pieces: UnsafePointer<iovec>, count: Int) -> Int {
+        ce_send(loop.reactor, fd, pieces, count)
+    }
+
+    override func finish() {
+        // ENOTCONN after the peer's reset: the next read or write tells.
+        _ = ce_finish(loop.reactor, fd)
+    }
+
+    override func release(reset: Bool) {
+        if local?.isWildcard != false { local = localAddress }
+        ce_remove(loop.reactor, fd)
+        if reset { ce_close_reset(loop.reactor, fd) } else { ce_close(loop.reactor, fd) }
+        fd = -1
+    }
+
+    override var unacknowledged: Int {
+        Int(ce_unsent(loop.reactor, fd))
+    }
+
+    override var remoteAddress: SocketAddress? { remote }
+
+    override var localAddress: SocketAddress? {
+        if let local, !local.isWildcard || fd < 0 { return local }
+        guard fd >= 0 else { return nil }
+        var address = ce_address()
+        guard ce_local_address(loop.reactor, fd, &address) == 0 else { return local }
+        local = SocketAddress(address)
+        return local
+    }
+
+    func option(level: Int32, name: Int32) throws(StreamError) -> Int32 {
+        guard fd >= 0 else { throw .closed }
+        var value: Int32 = 0
+        let result = ce_get_option(loop.reactor, fd, level, name, &value)
+        guard result == 0 else {
+            throw .system(SystemError(call: "getsockopt", errno: result))
+        }
+        return value
+    }
+
+    func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError) {
+        guard fd >= 0 else { throw .closed }
+        let result = ce_set_option(loop.reactor, fd, level, name, value)
+        guard result == 0 else {
+            throw .system(SystemError(call: "setsockopt", errno: result))
+        }
+    }
+
+    /// SO_PEERCRED of a Unix peer.
+    func credentials() throws(StreamError) -> PeerCredentials {
+        guard fd >= 0 else { throw .closed }
+        var credentials = ce_credentials()
+        let result = ce_peer_credentials(loop.reactor, fd, &credentials)
+        guard result == 0 else {
+            throw .system(SystemError(call: "getsockopt", errno: result))
+        }
+        return PeerCredentials(
+            process: credentials.process, user: credentials.user, group: credentials.group)
+    }
+}
+
+/// Who is at the other end of a Unix socket, as of the time it connected; unix(7), SO_PEERCRED.
+public struct PeerCredentials: Hashable, Sendable {
+    /// Process id.
+    public let process: Int32
+    /// User id.
+    public let user: UInt32
+    /// Group id.
+    public let group: UInt32
+}

@@ -1,0 +1,109 @@
+// What can go wrong on floor 2, sorted by who is at fault. Plain values; any thread.
+
+public import SluiceReactor
+
+/// An error of a stream, a server's start or a connection attempt.
+public enum StreamError: Error, Hashable, Sendable {
+    // The caller:
+
+    /// This side has closed the stream, or finished writing.
+    case closed
+    /// This side has aborted the stream.
+    case aborted
+    /// Another task is reading from this reader.
+    case busy
+    /// More than the hard cap is queued; nothing of this write was queued, the stream stays usable.
+    case outputFull(queued: Int)
+    /// An option is out of its range.
+    case invalidOption(name: String, rule: String)
+
+    // The task:
+
+    /// The task was cancelled while waiting. A read has consumed nothing.
+    case cancelled
+    /// The deadline of a surrounding `withTimeout` passed while waiting. A read has consumed nothing.
+    case timedOut
+
+    // The peer:
+
+    /// The stream ended before the read was complete. `received` is all there was, now consumed;
+    /// `expected` is the number of bytes asked for, `nil` when it was a separator.
+    case truncated(received: [UInt8], expected: Int?)
+    /// A line or frame is longer than its limit. Nothing was consumed; `scanned` bytes were looked at
+    /// before the separator, or hold none of it. `skip(through:)` goes on behind it.
+    case limitExceeded(limit: Int, scanned: Int, separatorFound: Bool)
+    /// The peer reset or broke the connection.
+    case reset(errno: Int32)
+    /// The peer has taken nothing for the write-stall time.
+    case stalled
+
+    // The system:
+
+    /// A system call failed.
+    case system(SystemError)
+    /// The loop, its thread pool or name resolution failed.
+    case reactor(ReactorError)
+    /// The address cannot be listened on.
+    case listenFailed(address: SocketAddress, SystemError)
+    /// None of a host's addresses could be connected to.
+    case connectFailed(host: String, port: Int, attempts: [ConnectAttempt])
+}
+
+/// One address that could not be connected to.
+public struct ConnectAttempt: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The address tried.
+    public let address: SocketAddress
+    /// What failed.
+    public let error: SystemError
+
+    /// For example `127.0.0.1:1: connect: Connection refused (errno 111)`.
+    public var description: String { "\(address): \(error)" }
+}
+
+extension StreamError: CustomStringConvertible {
+    /// One line of plain words.
+    public var description: String {
+        switch self {
+        case .closed: "the stream was closed by this side"
+        case .aborted: "the stream was aborted by this side"
+        case .busy: "another task is reading from this stream"
+        case .outputFull(let queued): "\(queued) bytes are queued, over the hard cap"
+        case .invalidOption(let name, let rule): "the option \(name) is out of range: \(rule)"
+        case .cancelled: "the task was cancelled"
+        case .timedOut: "the deadline passed"
+        case .truncated(let received, let expected):
+            "the stream ended after \(received.count) of "
+                + "\(expected.map(String.init) ?? "an unknown number of") bytes"
+        case .limitExceeded(let limit, let scanned, let found):
+            "over the limit of \(limit) bytes: "
+                + "\(found ? "the separator came after" : "no separator in") \(scanned) bytes"
+        case .reset(let errno): "the peer broke the connection: \(SystemError.text(of: errno))"
+        case .stalled: "the peer has taken nothing for too long"
+        case .system(let error): error.description
+        case .reactor(let error): error.description
+        case .listenFailed(let address, let error): "cannot listen on \(address): \(error)"
+        case .connectFailed(let host, let port, let attempts):
+            "cannot connect to \(host) port \(port): "
+                + attempts.map(\.description).joined(separator: "; ")
+        }
+    }
+}
+
+/// Why a direction of a transport is over; small, for each transport stores two.
+enum EndReason: Hashable {
+    case closed
+    case aborted
+    case stalled
+    case loopStopped
+    case reset(Int32)
+
+    var error: StreamError {
+        switch self {
+        case .closed: .closed
+        case .aborted: .aborted
+        case .stalled: .stalled
+        case .loopStopped: .reactor(.stopped)
+        case .reset(let errno): .reset(errno: errno)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+// The end of a transport: orderly, by deadline, or at once. Floor 2, the loop's thread.
+//
+// Orderly: stop reading, flush, say our end, drop what the peer still sends until its end comes (a
+// close with unread input would make the kernel send a reset, which destroys what the peer has not
+// read yet), leave the flush list, deregister, close. No task is needed for any of it.
+
+internal import SluiceReactor
+
+extension Transport {
+    /// Begins an orderly close. Idempotent; legal at any point.
+    ///
+    /// - Parameter within: until it becomes an abort; `nil` for the stream's option.
+    final func startClosing(within timeout: UInt64?) {
+        guard state.pointee.phase == .open else { return shortenClosing(timeout) }
+        state.pointee.phase = .closing
+        endReadWait(.closed)
+        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        armCloseTimer(timeout ?? settings.close)
+        flushNow()
+        advanceClosing()
+    }
+
+    /// A second close may only bring the deadline nearer.
+    private func shortenClosing(_ timeout: UInt64?) {
+        guard state.pointee.phase == .closing, let timeout, timeout < settings.close else { return }
+        loop.disarm(state.pointee.closeTimer)
+        armCloseTimer(timeout)
+    }
+
+    private func armCloseTimer(_ timeout: UInt64) {
+        let (end, isOver) = loop.now().addingReportingOverflow(timeout)
+        state.pointee.closeTimer = loop.arm(
+            self, purpose: TransportTimer.close.rawValue, deadline: isOver ? .max : end)
+    }
+
+    /// Goes on with an orderly close as far as it can be done now.
+    final func advanceClosing() {
+        guard state.pointee.phase == .closing else { return }
+        dropInput()
+        guard state.pointee.phase == .closing, state.pointee.output.isEmpty else { return }
+        finishOnce()
+        let isLost = state.pointee.inputFailure != nil || state.pointee.outputFailure != nil
+        if state.pointee.inputEnded || isLost || state.pointee.lingered >= StreamBounds.lingerBytes {
+            releaseNow(reset: false)
+        }
+    }
+
+    /// Receives and forgets, up to the bound: also while output still leaves, for a peer that must
+    /// finish sending before it reads would otherwise wait for us for ever.
+    private func dropInput() {
+        let capacity = BlockPool.sizes.huge
+        let block = loop.state.pointee.blocks.take(atLeast: capacity)
+        defer { loop.state.pointee.blocks.give(block, capacity: capacity) }
+        while state.pointee.phase == .closing, !state.pointee.inputEnded,
+            state.pointee.readable.mayTry, state.pointee.lingered < StreamBounds.lingerBytes
+        {
+            state.pointee.lingered += receiveOnce(into: block, count: capacity)
+        }
+    }
+
+    final func closeTimerFired() {
+        state.pointee.closeTimer = 0
+        guard state.pointee.phase == .closing else { return }
+        // With all bytes handed over only the peer's end is missing: nothing of ours is lost.
+        let isLoss = !state.pointee.output.isEmpty
+        if isLoss { failOutput(.aborted) }
+        releaseNow(reset: isLoss)
+    }
+
+    /// Ends both directions at once: abort, reset, stall, end of the loop. Received bytes stay
+    /// readable, then the reason is thrown.
+    final func end(_ reason: EndReason, reset: Bool) {
+        guard state.pointee.phase != .closed else { return }
+        if state.pointee.inputFailure == nil { state.pointee.inputFailure = reason }
+        failOutput(reason)
+        releaseNow(reset: reset)
+    }
+
+    /// Closes without waiting for anything: what the kernel takes at once still leaves.
+    final func closeAtOnce() {
+        guard state.pointee.phase != .closed else { return }
+        state.pointee.phase = .closing
+        flushNow()
+        guard state.pointee.phase == .closing else { return }
+        let isLoss = !state.pointee.output.isEmpty
+        if isLoss { failOutput(.closed) }
+        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        releaseNow(reset: isLoss)
+    }
+
+    /// Begins an abort by this side: bytes received and not read are dropped as well.
+    final func startAborting() {
+        guard state.pointee.phase != .closed else { return }
+        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        end(.aborted, reset: true)
+    }
+
+    /// Leaves everything that knows this transport, then gives the descriptor back. Its number is free
+    /// for others the instant it is closed, so this is the last step.
+    private func releaseNow(reset: Bool) {
+        state.pointee.phase = .closed
+        loop.disarm(state.pointee.closeTimer)
+        state.pointee.closeTimer = 0
+        disarmStallTimer()
+        settleInput()
+        endReadWait(.closed)
+        if state.pointee.outputFailure == nil { failOutput(.closed) }
+        loop.withdraw(self)
+        release(reset: reset)
+        let waits = state.pointee.closeWaits
+        state.pointee.closeWaits = []
+        for wait in waits { resume(wait, .ready) }
+        let owner = self.owner
+        self.owner = nil
+        loop.dismiss(self)
+        owner?.transportClosed(self)
+    }
+
+    /// Waits until the descriptor has gone.
+    nonisolated(nonsending) final func waitClosed() async throws(StreamError) {
+        guard state.pointee.phase != .closed else { return }
+        let outcome = await suspend { wait in
+            guard state.pointee.phase != .closed else { return false }
+            state.pointee.closeWaits.append(wait)
+            return true
+        }
+        switch outcome {
+        case .ready, .closed: return
+        case .cancelled: throw .cancelled
+        case .timedOut: throw .timedOut
+        }
+    }
+}

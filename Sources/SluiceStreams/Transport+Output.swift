@@ -1,0 +1,202 @@
+// The way out: one place that transmits, one place that parks writers. Floor 2, the loop's thread.
+
+internal import Glibc
+internal import SluiceReactor
+
+extension Transport {
+    final func outputBecameReady() {
+        _ = state.pointee.writable.latch()
+        if !state.pointee.output.isEmpty { loop.listForFlush(self) }
+    }
+
+    /// Throws unless a write may be queued now.
+    final func checkWritable() throws(StreamError) {
+        if let failure = state.pointee.outputFailure { throw failure.error }
+        if state.pointee.phase != .open || state.pointee.finishRequested { throw .closed }
+        let queued = state.pointee.output.count
+        if queued > settings.outputCap { throw .outputFull(queued: queued) }
+    }
+
+    /// Queues a copy of the bytes; they leave at the end of the turn.
+    final func enqueue(_ bytes: UnsafeRawBufferPointer) throws(StreamError) {
+        try checkWritable()
+        guard !bytes.isEmpty else { return }
+        state.pointee.output.append(bytes, pool: &loop.state.pointee.blocks)
+        state.pointee.owesAnswer = false
+        loop.listForFlush(self)
+    }
+
+    /// Queues an array: a large one by reference.
+    final func enqueue(_ array: [UInt8]) throws(StreamError) {
+        try checkWritable()
+        enqueue(allowed: array)
+    }
+
+    /// Queues an array after `checkWritable` has allowed it: a part of a larger write is not refused
+    /// for the parts before it.
+    final func enqueue(allowed array: [UInt8]) {
+        guard !array.isEmpty else { return }
+        if array.count < StreamBounds.referencedArrayBytes {
+            array.withUnsafeBytes {
+                state.pointee.output.append($0, pool: &loop.state.pointee.blocks)
+            }
+        } else {
+            state.pointee.output.append(referencing: array)
+        }
+        state.pointee.owesAnswer = false
+        loop.listForFlush(self)
+    }
+
+    /// The one place that transmits: until the queue is empty, the kernel refuses, or this turn's share
+    /// is used up; what is left over then goes in the next turn.
+    final func flushNow() {
+        let turn = loop.turnNumber
+        if state.pointee.flushTurn != turn {
+            state.pointee.flushTurn = turn
+            state.pointee.flushedInTurn = 0
+        }
+        while !state.pointee.output.isEmpty, state.pointee.writable.mayTry {
+            let share = StreamBounds.flushPerTurn - state.pointee.flushedInTurn
+            guard share > 0 else { return loop.listForFlush(self) }
+            let batch = state.pointee.output.gather(
+                into: loop.iovecs, capacity: EventLoop.iovecCapacity, limit: share)
+            let sent = transmit(loop.iovecs, count: batch.pieces)
+            guard sent > 0 else {
+                if sent == -Int(EAGAIN) { state.pointee.writable.blocked() } else { outputFailed(-sent) }
+                break
+            }
+            if sent < batch.bytes { state.pointee.writable.drained() }
+            state.pointee.output.consume(sent, pool: &loop.state.pointee.blocks)
+            state.pointee.bytesSent &+= UInt64(sent)
+            state.pointee.flushedInTurn += sent
+        }
+        outputProgressed()
+    }
+
+    /// After a flush: the half-close that waited for it, the tasks that did, and the stall timer.
+    private func outputProgressed() {
+        if state.pointee.output.isEmpty {
+            if state.pointee.finishRequested { finishOnce() }
+            if state.pointee.stallTimer != 0 { disarmStallTimer() }
+        } else if state.pointee.stallTimer == 0, !state.pointee.writable.mayTry {
+            armStallTimer()
+        }
+        if !state.pointee.outputWaits.isEmpty { releaseOutputWaits() }
+    }
+
+    final func finishOnce() {
+        guard !state.pointee.outputFinished, state.pointee.phase != .closed else { return }
+        state.pointee.outputFinished = true
+        if state.pointee.outputFailure == nil { finish() }
+    }
+
+    /// Resumes whoever waited for what has been reached.
+    private func releaseOutputWaits() {
+        let sent = state.pointee.bytesSent
+        let isLow = state.pointee.output.count <= state.pointee.low
+        var index = 0
+        while index < state.pointee.outputWaits.count {
+            let waiting = state.pointee.outputWaits[index]
+            if waiting.sentMark.map({ $0 <= sent }) ?? isLow {
+                state.pointee.outputWaits.remove(at: index)
+                resume(waiting.wait, .ready)
+            } else {
+                index += 1
+            }
+        }
+    }
+
+    /// The kernel will take no more bytes. Input is left alone: what the peer sent before it broke the
+    /// connection is still to be read, and the read finds the error itself.
+    private func outputFailed(_ errno: Int) {
+        failOutput(.reset(Int32(truncatingIfNeeded: errno)))
+    }
+
+    /// Drops the output and ends its waits; nothing of it will be reported as sent.
+    final func failOutput(_ reason: EndReason) {
+        if state.pointee.outputFailure == nil { state.pointee.outputFailure = reason }
+        state.pointee.output.removeAll(to: &loop.state.pointee.blocks)
+        disarmStallTimer()
+        let waits = state.pointee.outputWaits
+        state.pointee.outputWaits = []
+        for waiting in waits { resume(waiting.wait, .closed) }
+    }
+
+    /// Waits until the queue is down to the low mark, if it is above the high one.
+    nonisolated(nonsending) final func drain() async throws(StreamError) {
+        try checkOutput()
+        if state.pointee.output.count > state.pointee.high {
+            // What the kernel takes at once need not be waited for.
+            flushNow()
+            try checkOutput()
+        }
+        guard state.pointee.output.count > state.pointee.high else {
+            state.pointee.resultsInARow &+= 1
+            if state.pointee.resultsInARow >= StreamBounds.resultsInARow { try await takeTurns() }
+            return
+        }
+        try await waitForOutput(sentMark: nil)
+    }
+
+    /// Waits until the kernel has all bytes queued so far.
+    nonisolated(nonsending) final func flush() async throws(StreamError) {
+        try checkOutput()
+        flushNow()
+        try checkOutput()
+        guard !state.pointee.output.isEmpty else { return }
+        try await waitForOutput(
+            sentMark: state.pointee.bytesSent &+ UInt64(state.pointee.output.count))
+    }
+
+    /// The one place that parks writers.
+    nonisolated(nonsending) private func waitForOutput(sentMark: UInt64?) async throws(StreamError) {
+        let outcome = await suspend { wait in
+            state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: sentMark))
+            return true
+        }
+        state.pointee.resultsInARow = 0
+        switch outcome {
+        case .ready: return
+        case .cancelled: throw .cancelled
+        case .timedOut: throw .timedOut
+        case .closed: throw (state.pointee.outputFailure ?? .closed).error
+        }
+    }
+
+    /// Throws what has ended the output. An orderly close is no failure while its bytes still leave.
+    private func checkOutput() throws(StreamError) {
+        if let failure = state.pointee.outputFailure { throw failure.error }
+        if state.pointee.phase == .closed { throw .closed }
+    }
+
+    // MARK: A peer that takes nothing
+
+    private func armStallTimer() {
+        guard settings.writeStall > 0 else { return }
+        state.pointee.stallMark = takenByPeer
+        state.pointee.stallTimer = loop.arm(
+            self, purpose: TransportTimer.stall.rawValue,
+            deadline: loop.now() &+ settings.writeStall)
+    }
+
+    final func disarmStallTimer() {
+        loop.disarm(state.pointee.stallTimer)
+        state.pointee.stallTimer = 0
+    }
+
+    /// Sent, less what still lies in the kernel: a slow peer makes progress long before the kernel asks
+    /// us for more.
+    private var takenByPeer: UInt64 {
+        state.pointee.bytesSent &- UInt64(max(0, unacknowledged))
+    }
+
+    final func stallTimerFired() {
+        state.pointee.stallTimer = 0
+        guard !state.pointee.output.isEmpty else { return }
+        if takenByPeer == state.pointee.stallMark {
+            end(.stalled, reset: true)
+        } else {
+            armStallTimer()
+        }
+    }
+}

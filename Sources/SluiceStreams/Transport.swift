@@ -1,0 +1,174 @@
+// Transport: the one seam for kinds of byte carriers. Floor 2, the loop's thread.
+//
+// A kind overrides four verbs: receive, transmit, finish, release. Everything else is here and the
+// same for all: both buffers, both cells, the waits, flow control, closing. Input: Transport+Input,
+// output: Transport+Output, the end: Transport+Closing.
+//
+// Invariants: one place receives (`receiveOnce`) and one place parks a reader (`waitForInput`); one
+// place transmits (`flushOutput`) and one place parks writers (`waitForOutput`). The descriptor is
+// open exactly until `phase` is closed.
+
+internal import Glibc
+package import SluiceReactor
+internal import Synchronization
+
+/// Everything hot, behind one pointer: fields of a class would cost exclusivity checks.
+package struct TransportState {
+    enum Phase: UInt8 {
+        case open
+        /// `close` was called: no reads, no writes; output leaves, input is dropped.
+        case closing
+        case closed
+    }
+
+    var phase = Phase.open
+    // Input
+    var input = InputBuffer()
+    var readable = Readiness(ready: false)
+    var readWait: Wait?
+    /// A read has begun and not ended; another one is refused.
+    var isReading = false
+    var inputEnded = false
+    /// Results given in a row without suspending.
+    var resultsInARow: UInt8 = 0
+    /// Whether anything was received since output was last queued: the peer waits for an answer.
+    var owesAnswer = false
+    /// A shutting-down server ends the input of idle connections.
+    var isDraining = false
+    var inputFailure: EndReason?
+    // Output
+    var output = OutputQueue()
+    var writable = Readiness(ready: true)
+    var outputWaits: [OutputWait] = []
+    var finishRequested = false
+    var outputFinished = false
+    var outputFailure: EndReason?
+    var high: Int
+    var low: Int
+    var stallTimer: TimerToken = 0
+    /// What the peer had taken when the stall timer was armed.
+    var stallMark: UInt64 = 0
+    /// The turn `flushedInTurn` counts for.
+    var flushTurn: UInt64 = 0
+    var flushedInTurn = 0
+    // The end
+    var closeTimer: TimerToken = 0
+    var lingered = 0
+    var closeWaits: [Wait] = []
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
+}
+
+/// A task waiting for output to leave.
+struct OutputWait {
+    var wait: Wait
+    /// `bytesSent` at which a flush is done; `nil` for a drain, done at the low mark.
+    var sentMark: UInt64?
+}
+
+// @unchecked Sendable by LoopMember: the state is touched on the loop's thread alone; `handles` is
+// atomic since a reader or writer may be released anywhere.
+package class Transport: LoopMember, @unchecked Sendable {
+    final let state: UnsafeMutablePointer<TransportState>
+    final let settings: StreamSettings
+    /// Told once, when the descriptor has gone.
+    final weak var owner: (any TransportOwner)?
+    /// The reader and the writer; when both are gone nobody can close but the loop.
+    private final let handles = Atomic(2)
+
+    init(loop: EventLoop, settings: StreamSettings) {
+        self.settings = settings
+        state = .allocate(capacity: 1)
+        state.initialize(to: TransportState(high: settings.high, low: settings.low))
+        super.init(loop: loop)
+    }
+
+    deinit {
+        state.deinitialize(count: 1)
+        state.deallocate()
+    }
+
+    // MARK: The verbs of a kind
+
+    /// Receives up to `count` bytes, more than 0. Returns how many, 0 at the end, or -errno; -EAGAIN
+    /// promises that `becameReady` will tell when to try again.
+    func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int { -38 }
+
+    /// Sends from the pieces in order. Returns how much was taken, more than 0, or -errno as above.
+    func transmit(_ pieces: UnsafePointer<iovec>, count: Int) -> Int { -38 }
+
+    /// Says our end to the peer. Called once, with nothing queued.
+    func finish() {}
+
+    /// Gives back what carries the bytes, at once. `reset`: the peer is told that bytes were lost.
+    func release(reset: Bool) {}
+
+    /// Bytes accepted by `transmit` that the peer has not taken yet, if the kind can tell.
+    var unacknowledged: Int { 0 }
+
+    var localAddress: SocketAddress? { nil }
+    var remoteAddress: SocketAddress? { nil }
+
+    // MARK: Called by the loop
+
+    package override final func becameReady(_ ready: UInt32) {
+        let hangUp = ready & (readinessHangUp | readinessError) != 0
+        if ready & readinessIn != 0 || hangUp { inputBecameReady(hangUp: hangUp) }
+        // A half-closed peer still takes bytes, so its hang-up alone says nothing about output.
+        if ready & (readinessOut | readinessError) != 0 { outputBecameReady() }
+    }
+
+    package override final func timerFired(_ purpose: UInt32) {
+        switch TransportTimer(rawValue: purpose) {
+        case .stall: stallTimerFired()
+        case .close: closeTimerFired()
+        case nil: break
+        }
+    }
+
+    package override final func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
+        if state.pointee.readWait?.wait(number) == true {
+            endReadWait(outcome)
+        } else if let index = state.pointee.outputWaits.firstIndex(where: { $0.wait.number == number })
+        {
+            resume(state.pointee.outputWaits.remove(at: index).wait, outcome)
+        } else if let index = state.pointee.closeWaits.firstIndex(where: { $0.number == number }) {
+            resume(state.pointee.closeWaits.remove(at: index), outcome)
+        }
+    }
+
+    package override final func flushOutput() {
+        flushNow()
+        advanceClosing()
+    }
+
+    package override final func loopStopped() {
+        end(.loopStopped, reset: true)
+    }
+
+    package override func label() -> String {
+        "the handler of \(remoteAddress.map(\.description) ?? "a local stream")"
+    }
+
+    /// A reader or writer has gone. Any thread.
+    final func releaseHandle() {
+        guard handles.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        if loop.isCurrent { return startClosing(within: nil) }
+        loop.postAlways { self.startClosing(within: nil) }
+    }
+}
+
+/// What the timers of a transport are for.
+enum TransportTimer: UInt32 {
+    case stall = 1
+    case close = 2
+}
+
+/// Whoever has to know that a transport has closed: a server.
+protocol TransportOwner: AnyObject {
+    func transportClosed(_ transport: Transport)
+}
+
+extension Wait {
+    func wait(_ number: UInt32) -> Bool { self.number == number }
+}
