@@ -67,7 +67,7 @@ extension EventLoop {
     }
 
     /// Numbers for waits; 0 is never given out.
-    func nextWaitNumber() -> UInt32 {
+    package func nextWaitNumber() -> UInt32 {
         state.pointee.waitNumber &+= 1
         if state.pointee.waitNumber == 0 { state.pointee.waitNumber = 1 }
         return state.pointee.waitNumber

@@ -59,29 +59,39 @@ open class LoopMember: @unchecked Sendable {
 }
 
 extension LoopMember {
-    /// Suspends the current task until its wait is ended. `park` stores the wait and returns true, or
-    /// returns false if there is nothing to wait for. Cancellation and the deadline of a surrounding
-    /// `withTimeout` end it through `endWait`. On the loop's thread.
+    /// Suspends the current task until its wait is ended. On the loop's thread.
+    ///
+    /// - Parameter park: gets the continuation and the wait's number, both for `begin`.
     package nonisolated(nonsending) final func suspend(
-        _ park: (Wait) -> Bool
+        _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
     ) async -> WaitOutcome {
         let number = loop.nextWaitNumber()
-        let deadline = Deadline.current
         return await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                if Task.isCancelled { return continuation.resume(returning: .cancelled) }
-                var wait = Wait(continuation: continuation, number: number, timer: 0)
-                if deadline != .max {
-                    if deadline <= loop.now() { return continuation.resume(returning: .timedOut) }
-                    wait.timer = loop.armWait(self, number: number, deadline: deadline)
-                }
-                if !park(wait) {
-                    loop.disarm(wait.timer)
-                    continuation.resume(returning: .ready)
-                }
-            }
+            await withUnsafeContinuation { park($0, number) }
         } onCancel: {
             loop.cancelWait(of: self, number: number)
+        }
+    }
+
+    /// Begins a wait, inside the body that made the continuation: nothing can come in between.
+    /// Cancellation and the deadline of a surrounding `withTimeout` end it through `endWait`.
+    ///
+    /// - Parameter store: puts the wait in its place and returns true, or returns false if what it is
+    ///   for has come already.
+    package final func begin(
+        _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32,
+        _ store: (Wait) -> Bool
+    ) {
+        if Task.isCancelled { return continuation.resume(returning: .cancelled) }
+        var wait = Wait(continuation: continuation, number: number, timer: 0)
+        let deadline = Deadline.current
+        if deadline != .max {
+            if deadline <= loop.now() { return continuation.resume(returning: .timedOut) }
+            wait.timer = loop.armWait(self, number: number, deadline: deadline)
+        }
+        if !store(wait) {
+            loop.disarm(wait.timer)
+            continuation.resume(returning: .ready)
         }
     }
 

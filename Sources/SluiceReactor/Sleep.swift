@@ -35,10 +35,12 @@ private final class Sleeper: LoopMember, @unchecked Sendable {
         loop.admit(self)
         defer { loop.dismiss(self) }
         let (end, isOver) = loop.now().addingReportingOverflow(nanoseconds)
-        return await suspend { wait in
-            timer = loop.arm(self, purpose: 0, deadline: isOver ? .max : end)
-            self.wait = wait
-            return true
+        return await suspend { continuation, number in
+            begin(continuation, number: number) { wait in
+                timer = loop.arm(self, purpose: 0, deadline: isOver ? .max : end)
+                self.wait = wait
+                return true
+            }
         }
     }
 

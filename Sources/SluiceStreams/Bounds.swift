@@ -20,6 +20,8 @@ package enum StreamBounds {
     package static let directReceiveBytes = 4_096
     /// An array of at least this size is queued by reference.
     package static let referencedArrayBytes = 4_096
+    /// A drain that finds this much queued sends it at once instead of at the end of the turn.
+    package static let eagerFlushBytes = 16_384
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
     package static let lingerBytes = 1 << 20
     /// Connections accepted in one wake-up.

@@ -14,8 +14,8 @@ package struct InputBuffer {
     private var start = 0
     private var end = 0
     private var scannedForLF = 0
-    /// Size of the last receive: what to expect of the next.
-    package var expected = 0
+    /// Size of recent receives: what to expect of the next.
+    package private(set) var expected = 0
 
     package init() {}
 
@@ -31,12 +31,9 @@ package struct InputBuffer {
     /// A copy of the first `count` unread bytes.
     package func prefix(_ count: Int) -> [UInt8] {
         assert(count <= self.count)
-        return [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
-            if let block, let base = target.baseAddress, count > 0 {
-                memcpy(base, block + start, count)
-            }
-            initialized = count
-        }
+        // Twice as quick as filling an uninitialised array: this initialiser is specialised in the
+        // standard library.
+        return Array(UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
     }
 
     /// Marks the first `count` unread bytes as read.
@@ -84,7 +81,12 @@ package struct InputBuffer {
     package mutating func append(_ count: Int) {
         assert(count >= 0 && end + count <= capacity)
         end &+= count
-        expected = count
+        expect(count)
+    }
+
+    /// Notes the size of a receive: up at once, down by and by.
+    package mutating func expect(_ count: Int) {
+        expected = count >= expected ? count : expected &- (expected &- count) / 4
     }
 
     /// Puts bytes back in front of the unread ones.

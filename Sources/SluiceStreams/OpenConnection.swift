@@ -92,9 +92,11 @@ private final class Connector: LoopMember, @unchecked Sendable {
         guard result == 0 else { return -result }
         // A socket in epoll before its connect shows a false hang-up; this one is registered after,
         // and SO_ERROR decides whatever the event says.
-        let outcome = await suspend { wait in
-            self.wait = wait
-            return true
+        let outcome = await suspend { continuation, number in
+            begin(continuation, number: number) { wait in
+                self.wait = wait
+                return true
+            }
         }
         ce_remove(loop.reactor, fd)
         switch outcome {

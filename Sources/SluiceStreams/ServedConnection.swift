@@ -48,10 +48,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     /// The handler's whole life: return means flush and close in order, throw means close now.
     private nonisolated(nonsending) func run(_ body: ClientHandler) async {
-        let reader = StreamReader(transport)
-        let writer = StreamWriter(transport)
+        withUnsafeCurrentTask { transport.state.pointee.handlerTask = $0 }
         do {
-            try await body(reader, writer)
+            try await body(StreamReader(transport), StreamWriter(transport))
             transport.startClosing(within: nil)
         } catch {
             if !error.isCancellation { server.handlerThrew(error, peer: transport.remoteAddress) }
@@ -62,6 +61,7 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     private func handlerEnded() {
         assert(server.loop.isCurrent)
+        transport.state.pointee.handlerTask = nil
         isTaskRunning = false
         task = nil
         if isTransportClosed { server.connectionEnded(self) }
@@ -78,7 +78,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     /// The grace is over: cancels the handler, or ends a close that still waits for the peer.
     func cancelOrHurry() {
-        if isTaskRunning { task?.cancel() } else { transport.closeAtOnce() }
+        guard isTaskRunning else { return transport.closeAtOnce() }
+        task?.cancel()
+        transport.cancelHandlerWaits()
     }
 
     func abort() {

@@ -224,9 +224,11 @@ final class ServerWaits: LoopMember, @unchecked Sendable {
     /// Waits while `condition` holds; it is asked again at each `wake`.
     nonisolated(nonsending) func wait(while condition: () -> Bool) async throws(StreamError) {
         while condition() {
-            let outcome = await suspend { wait in
-                waiting.append(wait)
-                return true
+            let outcome = await suspend { continuation, number in
+                begin(continuation, number: number) { wait in
+                    waiting.append(wait)
+                    return true
+                }
             }
             switch outcome {
             case .ready: continue

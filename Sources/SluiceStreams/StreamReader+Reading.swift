@@ -53,11 +53,7 @@ extension StreamReader {
         upTo count: Int
     ) async throws(StreamError) -> [UInt8]? {
         precondition(count > 0, "read(upTo:) needs a count of 1 or more")
-        guard loop.isCurrent else {
-            return try await hop { reader throws(StreamError) in
-                try await reader.readSlowly(upTo: count)
-            }
-        }
+        guard loop.isCurrent else { return try await readFromElsewhere(upTo: count) }
         return try await reading { state, ended throws(StreamError) -> [UInt8]?? in
             if !state.pointee.input.isEmpty { return self.take(count) }
             if ended { return .some(nil) }
@@ -82,7 +78,7 @@ extension StreamReader {
             initialized = received
         }
         guard received > 0 else { return nil }
-        state.pointee.input.expected = received
+        state.pointee.input.expect(received)
         return .some(bytes)
     }
 
@@ -91,11 +87,7 @@ extension StreamReader {
         _ count: Int
     ) async throws(StreamError) -> [UInt8] {
         precondition(count >= 0, "readExactly needs a count of 0 or more")
-        guard loop.isCurrent else {
-            return try await hop { reader throws(StreamError) in
-                try await reader.readExactlySlowly(count)
-            }
-        }
+        guard loop.isCurrent else { return try await readExactlyFromElsewhere(count) }
         return try await reading { state, ended throws(StreamError) in
             if state.pointee.input.count >= count { return self.take(count) }
             if ended { throw .truncated(received: self.take(.max), expected: count) }
@@ -108,10 +100,7 @@ extension StreamReader {
         limit: Int?, strippingTerminator: Bool
     ) async throws(StreamError) -> [UInt8]? {
         guard loop.isCurrent else {
-            return try await hop { reader throws(StreamError) in
-                try await reader.readLineSlowly(
-                    limit: limit, strippingTerminator: strippingTerminator)
-            }
+            return try await readLineFromElsewhere(limit, strippingTerminator)
         }
         let limit = limitInForce(limit)
         return try await reading { state, ended throws(StreamError) -> [UInt8]?? in
@@ -139,11 +128,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func hasMoreSlowly() async throws(StreamError) -> Bool {
-        guard loop.isCurrent else {
-            return try await hop { reader throws(StreamError) in
-                try await reader.hasMoreSlowly()
-            }
-        }
+        guard loop.isCurrent else { return try await hasMoreFromElsewhere() }
         return try await reading { state, ended throws(StreamError) in
             if !state.pointee.input.isEmpty { return true }
             return ended ? false : nil
@@ -168,8 +153,14 @@ extension StreamReader {
         }
         while true {
             if let result = try attempt(state, false) { return result }
-            if !(try await transport.fill()) {
-                // The end may have come with bytes that `attempt` has not seen.
+            switch try transport.fill() {
+            case .bytes: continue
+            case .blocked:
+                let outcome =
+                    transport.isHandlerTask
+                    ? await transport.waitAsHandler() : await transport.waitAsGuest()
+                try transport.inputWaitEnded(outcome)
+            case .end:
                 if let result = try attempt(state, true) { return result }
                 preconditionFailure("a read must have a result at the end of the stream")
             }
@@ -186,6 +177,36 @@ extension StreamReader {
             }
         }
         return try result.get()
+    }
+
+    // Functions of their own, since what they need would widen the frames of those that wait.
+
+    @inline(never)
+    private nonisolated(nonsending) func readFromElsewhere(
+        upTo count: Int
+    ) async throws(StreamError) -> [UInt8]? {
+        try await hop { reader throws(StreamError) in try await reader.readSlowly(upTo: count) }
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func readExactlyFromElsewhere(
+        _ count: Int
+    ) async throws(StreamError) -> [UInt8] {
+        try await hop { reader throws(StreamError) in try await reader.readExactlySlowly(count) }
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func readLineFromElsewhere(
+        _ limit: Int?, _ strippingTerminator: Bool
+    ) async throws(StreamError) -> [UInt8]? {
+        try await hop { reader throws(StreamError) in
+            try await reader.readLineSlowly(limit: limit, strippingTerminator: strippingTerminator)
+        }
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func hasMoreFromElsewhere() async throws(StreamError) -> Bool {
+        try await hop { reader throws(StreamError) in try await reader.hasMoreSlowly() }
     }
 
     // MARK: Taking bytes out

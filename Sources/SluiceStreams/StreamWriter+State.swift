@@ -86,6 +86,8 @@ extension StreamWriter {
     func canGoOn() -> Bool {
         guard transport.loop.isCurrent else { return false }
         let state = transport.state
+        // A large amount leaves at once: gathering would save no call worth its cold memory.
+        if state.pointee.output.count >= StreamBounds.eagerFlushBytes { transport.flushNow() }
         guard state.pointee.phase == .open, state.pointee.outputFailure == nil,
             state.pointee.output.count <= state.pointee.high,
             state.pointee.resultsInARow < StreamBounds.resultsInARow

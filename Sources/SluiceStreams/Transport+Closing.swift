@@ -119,10 +119,12 @@ extension Transport {
     /// Waits until the descriptor has gone.
     nonisolated(nonsending) final func waitClosed() async throws(StreamError) {
         guard state.pointee.phase != .closed else { return }
-        let outcome = await suspend { wait in
-            guard state.pointee.phase != .closed else { return false }
-            state.pointee.closeWaits.append(wait)
-            return true
+        let outcome = await suspend { continuation, number in
+            begin(continuation, number: number) { wait in
+                guard state.pointee.phase != .closed else { return false }
+                state.pointee.closeWaits.append(wait)
+                return true
+            }
         }
         switch outcome {
         case .ready, .closed: return

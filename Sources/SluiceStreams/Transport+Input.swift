@@ -33,25 +33,30 @@ extension Transport {
         state.pointee.input.settle(to: &loop.state.pointee.blocks)
     }
 
-    /// Receives more bytes into the buffer, waiting for them if need be.
-    ///
-    /// - Returns: false at the end of the stream.
-    nonisolated(nonsending) final func fill() async throws(StreamError) -> Bool {
+    /// What came of asking for more bytes.
+    enum Filling {
+        case bytes
+        /// Nothing now: `waitForInput`, then ask again.
+        case blocked
+        case end
+    }
+
+    /// Receives more bytes into the buffer if there are any; throws once an error has ended them.
+    final func fill() throws(StreamError) -> Filling {
         while try inputIsOpen() {
-            if state.pointee.readable.mayTry {
-                let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
-                if let base = room.baseAddress {
-                    let count = receiveOnce(into: base, count: room.count)
-                    if count > 0 {
-                        state.pointee.input.append(count)
-                        return true
-                    }
-                }
-            } else {
-                try await waitForInput()
+            guard state.pointee.readable.mayTry else {
+                if state.pointee.isDraining, isIdle { state.pointee.inputEnded = true; continue }
+                return .blocked
+            }
+            let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
+            guard let base = room.baseAddress else { return .blocked }
+            let count = receiveOnce(into: base, count: room.count)
+            if count > 0 {
+                state.pointee.input.append(count)
+                return .bytes
             }
         }
-        return false
+        return .end
     }
 
     /// Whether bytes may still come; throws once an error has ended them.
@@ -76,31 +81,69 @@ extension Transport {
         if received == -Int(EAGAIN) {
             state.pointee.readable.blocked()
         } else if received < 0 {
-            end(.reset(Int32(truncatingIfNeeded: -received)), reset: true)
+            end(.reset(Int32(truncatingIfNeeded: -received)), reset: false)
         } else if let failure = state.pointee.outputFailure, case .reset = failure {
             // The error was told to a send already; what follows it is no clean end.
-            end(failure, reset: true)
+            end(failure, reset: false)
         } else {
             state.pointee.inputEnded = true
         }
         return 0
     }
 
-    /// The one place that parks a reader.
-    nonisolated(nonsending) final func waitForInput() async throws(StreamError) {
-        if state.pointee.isDraining, isIdle { return state.pointee.inputEnded = true }
-        let outcome = await suspend { wait in
+    // The one place that parks a reader is `parkReader`; two ways lead to it. They are small
+    // functions of their own because their frames stay on the task of each idle connection.
+
+    /// For the connection's own handler, which needs no cancellation handler.
+    nonisolated(nonsending) final func waitAsHandler() async -> WaitOutcome {
+        await withUnsafeContinuation { parkReader($0, number: loop.nextWaitNumber()) }
+    }
+
+    /// For every other task.
+    nonisolated(nonsending) final func waitAsGuest() async -> WaitOutcome {
+        await suspend { parkReader($0, number: $1) }
+    }
+
+    /// A read's wait is over.
+    final func inputWaitEnded(_ outcome: WaitOutcome) throws(StreamError) {
+        state.pointee.resultsInARow = 0
+        if outcome != .ready { throw error(of: outcome, state.pointee.inputFailure) }
+    }
+
+    private func parkReader(
+        _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32
+    ) {
+        begin(continuation, number: number) { wait in
             guard state.pointee.readable.park() else { return false }
             state.pointee.readWait = wait
             settleInput()
             return true
         }
-        state.pointee.resultsInARow = 0
+    }
+
+    /// Whether the current task is the connection's own handler. Its cancellation comes from the server
+    /// alone, which ends its waits here (`cancelHandlerWaits`); so it needs no cancellation handler at
+    /// each wait, which saves it a third of the wait's time and the task's second memory slab.
+    final var isHandlerTask: Bool {
+        guard let handler = state.pointee.handlerTask else { return false }
+        return withUnsafeCurrentTask { $0 == handler }
+    }
+
+    /// The handler's task was cancelled: ends its waits on this transport. Those of other tasks that read
+    /// or write here end too; a handler's connection is closed when the handler ends.
+    final func cancelHandlerWaits() {
+        endReadWait(.cancelled)
+        let waits = state.pointee.outputWaits
+        state.pointee.outputWaits = []
+        for waiting in waits { resume(waiting.wait, .cancelled) }
+    }
+
+    /// What a wait that was not answered throws.
+    final func error(of outcome: WaitOutcome, _ failure: EndReason?) -> StreamError {
         switch outcome {
-        case .ready: return
-        case .cancelled: throw .cancelled
-        case .timedOut: throw .timedOut
-        case .closed: throw (state.pointee.inputFailure ?? .closed).error
+        case .cancelled: .cancelled
+        case .timedOut: .timedOut
+        case .closed, .ready: (failure ?? .closed).error
         }
     }
 

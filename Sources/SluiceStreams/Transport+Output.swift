@@ -21,9 +21,8 @@ extension Transport {
     final func enqueue(_ bytes: UnsafeRawBufferPointer) throws(StreamError) {
         try checkWritable()
         guard !bytes.isEmpty else { return }
+        listIfFirst()
         state.pointee.output.append(bytes, pool: &loop.state.pointee.blocks)
-        state.pointee.owesAnswer = false
-        loop.listForFlush(self)
     }
 
     /// Queues an array: a large one by reference.
@@ -36,6 +35,7 @@ extension Transport {
     /// for the parts before it.
     final func enqueue(allowed array: [UInt8]) {
         guard !array.isEmpty else { return }
+        listIfFirst()
         if array.count < StreamBounds.referencedArrayBytes {
             array.withUnsafeBytes {
                 state.pointee.output.append($0, pool: &loop.state.pointee.blocks)
@@ -43,6 +43,12 @@ extension Transport {
         } else {
             state.pointee.output.append(referencing: array)
         }
+    }
+
+    /// Output that is not empty is on the flush list already, or waits for the kernel.
+    @inline(__always)
+    private func listIfFirst() {
+        guard state.pointee.output.isEmpty else { return }
         state.pointee.owesAnswer = false
         loop.listForFlush(self)
     }
@@ -150,16 +156,22 @@ extension Transport {
 
     /// The one place that parks writers.
     nonisolated(nonsending) private func waitForOutput(sentMark: UInt64?) async throws(StreamError) {
-        let outcome = await suspend { wait in
+        let outcome =
+            isHandlerTask
+            ? await withUnsafeContinuation {
+                parkWriter($0, number: loop.nextWaitNumber(), sentMark)
+            }
+            : await suspend { parkWriter($0, number: $1, sentMark) }
+        state.pointee.resultsInARow = 0
+        if outcome != .ready { throw error(of: outcome, state.pointee.outputFailure) }
+    }
+
+    private func parkWriter(
+        _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32, _ sentMark: UInt64?
+    ) {
+        begin(continuation, number: number) { wait in
             state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: sentMark))
             return true
-        }
-        state.pointee.resultsInARow = 0
-        switch outcome {
-        case .ready: return
-        case .cancelled: throw .cancelled
-        case .timedOut: throw .timedOut
-        case .closed: throw (state.pointee.outputFailure ?? .closed).error
         }
     }
 

@@ -36,6 +36,8 @@ package struct TransportState {
     /// A shutting-down server ends the input of idle connections.
     var isDraining = false
     var inputFailure: EndReason?
+    /// The handler's task, to be compared and nothing else.
+    var handlerTask: UnsafeCurrentTask?
     // Output
     var output = OutputQueue()
     var writable = Readiness(ready: true)
@@ -72,7 +74,7 @@ package class Transport: LoopMember, @unchecked Sendable {
     final let state: UnsafeMutablePointer<TransportState>
     final let settings: StreamSettings
     /// Told once, when the descriptor has gone.
-    final weak var owner: (any TransportOwner)?
+    final var owner: (any TransportOwner)?
     /// The reader and the writer; when both are gone nobody can close but the loop.
     private final let handles = Atomic(2)
 
