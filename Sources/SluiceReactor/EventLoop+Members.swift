@@ -54,8 +54,8 @@ extension EventLoop {
         member.isOnFlushList = false
     }
 
-    /// Turns taken so far: names the present one.
-    package var turnNumber: UInt64 { state.pointee.watch.turns }
+    /// Names the present turn among its neighbours.
+    package var turnNumber: UInt32 { UInt32(truncatingIfNeeded: state.pointee.watch.turns) }
 
     /// How many pieces `iovecs` has room for.
     package static var iovecCapacity: Int { Int(CE_IOVECS_MAX) }

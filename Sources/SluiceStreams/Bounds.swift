@@ -11,6 +11,8 @@ package enum StreamBounds {
     package static let outputCap = 1 << 20
     /// Bytes handed to the kernel for one connection in one turn: the others have their share.
     package static let flushPerTurn = 256 << 10
+    /// Bytes received for one connection in one turn, before its reader lets others run.
+    package static let receivePerTurn: Int32 = 256 << 10
     /// Results given without suspending before the reader re-queues itself: pulling has no other
     /// brake, a peer that always has data would never let its task suspend.
     package static let resultsInARow: UInt8 = 64
@@ -23,7 +25,7 @@ package enum StreamBounds {
     /// A drain that finds this much queued sends it at once instead of at the end of the turn.
     package static let eagerFlushBytes = 16_384
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
-    package static let lingerBytes = 1 << 20
+    package static let lingerBytes: Int32 = 1 << 20
     /// Connections accepted in one wake-up.
     package static let acceptsPerWakeUp = 16
     /// The kernel clips it at net.core.somaxconn.

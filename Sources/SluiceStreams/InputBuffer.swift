@@ -33,7 +33,8 @@ package struct InputBuffer {
         assert(count <= self.count)
         // Twice as quick as filling an uninitialised array: this initialiser is specialised in the
         // standard library.
-        return Array(UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+        guard let block else { return [] }
+        return Array(UnsafeRawBufferPointer(start: block + start, count: count))
     }
 
     /// Marks the first `count` unread bytes as read.

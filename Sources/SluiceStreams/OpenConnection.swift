@@ -90,20 +90,31 @@ private final class Connector: LoopMember, @unchecked Sendable {
         let result = ce_add(
             loop.reactor, fd, CE_WANT_OUT.rawValue | CE_EDGE.rawValue, token)
         guard result == 0 else { return -result }
-        // A socket in epoll before its connect shows a false hang-up; this one is registered after,
-        // and SO_ERROR decides whatever the event says.
-        let outcome = await suspend { continuation, number in
-            begin(continuation, number: number) { wait in
-                self.wait = wait
-                return true
-            }
-        }
+        let errno = await waitResult(fd)
         ce_remove(loop.reactor, fd)
-        switch outcome {
-        case .ready: return abs(ce_socket_error(loop.reactor, fd))
-        case .cancelled: return ECANCELED
-        case .timedOut: return ETIME
-        case .closed: return ECONNABORTED
+        return errno
+    }
+
+    /// Readiness is a hint: SO_ERROR says whether the attempt failed, and a peer's address whether it
+    /// is over at all.
+    private nonisolated(nonsending) func waitResult(_ fd: Int32) async -> Int32 {
+        while true {
+            let outcome = await suspend { continuation, number in
+                begin(continuation, number: number) { wait in
+                    self.wait = wait
+                    return true
+                }
+            }
+            switch outcome {
+            case .ready: break
+            case .cancelled: return ECANCELED
+            case .timedOut: return ETIME
+            case .closed: return ECONNABORTED
+            }
+            let error = ce_socket_error(loop.reactor, fd)
+            if error != 0 { return abs(error) }
+            var peer = ce_address()
+            if ce_remote_address(loop.reactor, fd, &peer) == 0 { return 0 }
         }
     }
 

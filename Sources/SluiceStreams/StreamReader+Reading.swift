@@ -7,13 +7,18 @@ extension StreamReader {
 
     /// Whether a read may take buffered bytes at once: on the loop, open, alone, and not for too long.
     @inline(__always)
-    func mayTakeBuffered() -> Bool {
+    func mayLookAtBuffered() -> Bool {
         guard transport.loop.isCurrent else { return false }
         let state = transport.state
-        guard state.pointee.phase == .open, !state.pointee.isReading,
-            state.pointee.resultsInARow < StreamBounds.resultsInARow
-        else { return false }
-        state.pointee.resultsInARow &+= 1
+        return state.pointee.phase == .open && !state.pointee.isReading
+            && state.pointee.resultsInARow < StreamBounds.resultsInARow
+    }
+
+    /// The same, counting the result that is about to be given.
+    @inline(__always)
+    func mayTakeBuffered() -> Bool {
+        guard mayLookAtBuffered() else { return false }
+        transport.state.pointee.resultsInARow &+= 1
         return true
     }
 
@@ -43,7 +48,7 @@ extension StreamReader {
 
     @usableFromInline
     func hasBufferedBytes() -> Bool {
-        mayTakeBuffered() && !transport.state.pointee.input.isEmpty
+        mayLookAtBuffered() && !transport.state.pointee.input.isEmpty
     }
 
     // MARK: Slow paths
@@ -65,7 +70,7 @@ extension StreamReader {
     private func receiveDirectly(upTo count: Int) -> [UInt8]?? {
         let state = transport.state
         let expected = state.pointee.input.expected
-        guard expected >= StreamBounds.directReceiveBytes, state.pointee.readable.mayTry,
+        guard expected >= StreamBounds.directReceiveBytes, transport.mayReceive,
             state.pointee.phase == .open, state.pointee.inputFailure == nil
         else { return nil }
         // Twice what came last, so that a receive of the same size is seen to be short.
@@ -155,6 +160,7 @@ extension StreamReader {
             if let result = try attempt(state, false) { return result }
             switch try transport.fill() {
             case .bytes: continue
+            case .shareUsed: try await transport.takeTurns()
             case .blocked:
                 let outcome =
                     transport.isHandlerTask

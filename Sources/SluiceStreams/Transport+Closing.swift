@@ -54,7 +54,8 @@ extension Transport {
         while state.pointee.phase == .closing, !state.pointee.inputEnded,
             state.pointee.readable.mayTry, state.pointee.lingered < StreamBounds.lingerBytes
         {
-            state.pointee.lingered += receiveOnce(into: block, count: capacity)
+            let count = receiveOnce(into: block, count: capacity)
+            state.pointee.lingered &+= Int32(truncatingIfNeeded: count)
         }
     }
 

@@ -36,8 +36,10 @@ extension Transport {
     /// What came of asking for more bytes.
     enum Filling {
         case bytes
-        /// Nothing now: `waitForInput`, then ask again.
+        /// Nothing now: wait, then ask again.
         case blocked
+        /// This turn's share is used up: let others run, then ask again.
+        case shareUsed
         case end
     }
 
@@ -48,6 +50,7 @@ extension Transport {
                 if state.pointee.isDraining, isIdle { state.pointee.inputEnded = true; continue }
                 return .blocked
             }
+            guard mayReceive else { return .shareUsed }
             let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
             guard let base = room.baseAddress else { return .blocked }
             let count = receiveOnce(into: base, count: room.count)
@@ -57,6 +60,16 @@ extension Transport {
             }
         }
         return .end
+    }
+
+    /// Whether a receive is worth trying and this turn's share is not used up.
+    final var mayReceive: Bool {
+        guard state.pointee.readable.mayTry else { return false }
+        if state.pointee.receiveTurn != loop.turnNumber {
+            state.pointee.receiveTurn = loop.turnNumber
+            state.pointee.receivedInTurn = 0
+        }
+        return state.pointee.receivedInTurn < StreamBounds.receivePerTurn
     }
 
     /// Whether bytes may still come; throws once an error has ended them.
@@ -75,6 +88,7 @@ extension Transport {
             // Less than there was room for: the kernel has no more, an edge will tell.
             if received < count { state.pointee.readable.drained() }
             state.pointee.bytesReceived &+= UInt64(received)
+            state.pointee.receivedInTurn &+= Int32(truncatingIfNeeded: received)
             state.pointee.owesAnswer = true
             return received
         }

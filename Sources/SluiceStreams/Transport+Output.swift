@@ -62,7 +62,7 @@ extension Transport {
             state.pointee.flushedInTurn = 0
         }
         while !state.pointee.output.isEmpty, state.pointee.writable.mayTry {
-            let share = StreamBounds.flushPerTurn - state.pointee.flushedInTurn
+            let share = StreamBounds.flushPerTurn - Int(state.pointee.flushedInTurn)
             guard share > 0 else { return loop.listForFlush(self) }
             let batch = state.pointee.output.gather(
                 into: loop.iovecs, capacity: EventLoop.iovecCapacity, limit: share)
@@ -74,7 +74,7 @@ extension Transport {
             if sent < batch.bytes { state.pointee.writable.drained() }
             state.pointee.output.consume(sent, pool: &loop.state.pointee.blocks)
             state.pointee.bytesSent &+= UInt64(sent)
-            state.pointee.flushedInTurn += sent
+            state.pointee.flushedInTurn &+= Int32(truncatingIfNeeded: sent)
         }
         outputProgressed()
     }

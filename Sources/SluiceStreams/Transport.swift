@@ -31,6 +31,9 @@ package struct TransportState {
     var inputEnded = false
     /// Results given in a row without suspending.
     var resultsInARow: UInt8 = 0
+    /// The turn `receivedInTurn` counts for.
+    var receiveTurn: UInt32 = 0
+    var receivedInTurn: Int32 = 0
     /// Whether anything was received since output was last queued: the peer waits for an answer.
     var owesAnswer = false
     /// A shutting-down server ends the input of idle connections.
@@ -51,11 +54,11 @@ package struct TransportState {
     /// What the peer had taken when the stall timer was armed.
     var stallMark: UInt64 = 0
     /// The turn `flushedInTurn` counts for.
-    var flushTurn: UInt64 = 0
-    var flushedInTurn = 0
+    var flushTurn: UInt32 = 0
+    var flushedInTurn: Int32 = 0
     // The end
     var closeTimer: TimerToken = 0
-    var lingered = 0
+    var lingered: Int32 = 0
     var closeWaits: [Wait] = []
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
