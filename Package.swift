@@ -53,7 +53,7 @@ let package = Package(
             path: "Tests/SluiceTestKit", swiftSettings: swiftSettings),
         .testTarget(
             name: "CEpollTests", dependencies: ["CEpoll", "CFaults", "ShimProgram", "SluiceTestKit"],
-            swiftSettings: swiftSettings),
+            exclude: ["sanitize.sh"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ReactorTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(

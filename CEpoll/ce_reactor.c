@@ -18,27 +18,34 @@ static int control(struct ce_reactor *reactor, int operation, int fd, uint32_t e
     return result;
 }
 
-int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system) {
+int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system,
+                      const char **call) {
+    const char *failing = "calloc";
     int result = -ENOMEM;
     *reactor = NULL;
     struct ce_reactor *made = calloc(1, sizeof *made);
-    if (made == NULL) return result;
+    if (made == NULL) goto fail;
     made->system = system != NULL ? *system : *ce_system_kernel();
     made->has_pwait2 = true;
     made->wake = -1;
     atomic_init(&made->wake_pending, false);
 
+    made->epoll = -1;
     void *state = made->system.state;
+    failing = "epoll_create1";
     CE_RETRY(made->epoll, made->system.epoll_create1(state, EPOLL_CLOEXEC));
     if ((result = made->epoll) < 0) goto fail;
+    failing = "eventfd";
     CE_RETRY(made->wake, made->system.eventfd(state, 0, EFD_CLOEXEC | EFD_NONBLOCK));
     if ((result = made->wake) < 0) goto fail;
+    failing = "epoll_ctl";
     result = control(made, EPOLL_CTL_ADD, made->wake, EPOLLIN | EPOLLET, CE_TOKEN_RESERVED);
     if (result < 0) goto fail;
     *reactor = made;
     return 0;
 
 fail:
+    if (call != NULL) *call = failing;
     ce_reactor_close(made);
     return result;
 }

@@ -91,8 +91,10 @@ enum {
 #define CE_TOKEN_RESERVED UINT64_MAX
 
 // Creates a reactor: epoll_create1(2) and eventfd(2). `system` is copied; NULL means the kernel's.
-// *reactor is NULL after a failure, and everything opened before it is closed again.
-int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system);
+// After a failure *reactor is NULL, everything opened before is closed again, and *call names the
+// system call that failed (call may be NULL).
+int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system,
+                      const char **call);
 
 // Closes both descriptors and frees the reactor. Registered descriptors stay open and the caller's.
 void ce_reactor_close(struct ce_reactor *reactor);
@@ -251,7 +253,7 @@ size_t ce_address_octets(const struct ce_address *address, uint8_t octets[16]); 
 size_t ce_address_path(const struct ce_address *address, char *path, size_t capacity,
                        bool *abstract);  // Unix
 
-// ---- Words (no call table, any thread) -----------------------------------------------------------
+// ---- Words (no call table, any thread) ---------------------------------------------------------
 
 // The system's text for a positive errno, always terminated; strerror_r(3).
 void ce_error_text(int error, char *text, size_t capacity);

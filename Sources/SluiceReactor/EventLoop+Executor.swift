@@ -34,8 +34,16 @@ extension EventLoop {
     func enqueue(_ job: UnownedJob, face: JobFace) {
         if isCurrent {
             append(QueuedJob(job: job, face: face, origin: state.pointee.origin))
-        } else if inbox.put(QueuedJob(job: job, face: face, origin: 0)) {
-            ce_wake(reactor)
+        } else {
+            follow(inbox.put(QueuedJob(job: job, face: face, origin: 0)))
+        }
+    }
+
+    private func follow(_ follow: Inbox.Follow) {
+        switch follow {
+        case .nothing: break
+        case .wake: ce_wake(reactor)
+        case .serve: serveAfterEnd()
         }
     }
 
@@ -50,12 +58,12 @@ extension EventLoop {
     /// - Throws: ``ReactorError/inboxFull`` when the bound of waiting closures is reached, and
     ///   ``ReactorError/stopped`` after the loop was stopped; the closure is then not kept.
     public func post(_ body: @escaping @Sendable () -> Void) throws(ReactorError) {
-        if try inbox.put(body), !isCurrent { ce_wake(reactor) }
+        follow(try inbox.put(body))
     }
 
     /// For the loop's own needs, which must not be lost to the bound: as many as there are tasks.
     package func postAlways(_ body: @escaping @Sendable () -> Void) {
-        if inbox.putAlways(body) { ce_wake(reactor) }
+        follow(inbox.putAlways(.body(body)))
     }
 
     /// Starts a task on this loop, not bound to the current scope. Any thread.
@@ -77,12 +85,19 @@ extension EventLoop {
     ///
     /// Off a loop it is `Task.yield`.
     public nonisolated(nonsending) static func yield() async {
-        guard EventLoop.current != nil else { return await Task.yield() }
+        guard let loop = EventLoop.current else { return await Task.yield() }
         // Resumed inside its own body a continuation would go on at once; so phase 3 resumes it
         // when its jobs are done, and it runs in the next turn.
         await withUnsafeContinuation { continuation in
-            EventLoop.current?.state.pointee.yielded.append(continuation)
+            // A task that does not prefer the loop may have left it on the way here.
+            guard loop.isCurrent else { return continuation.resume() }
+            loop.state.pointee.yielded.append(continuation)
         }
+    }
+
+    /// Whether the current task's nonisolated code runs on this loop.
+    var isPreferredByCurrentTask: Bool {
+        withUnsafeCurrentTask { $0?.unownedTaskExecutor == asUnownedTaskExecutor() }
     }
 
     /// Runs `body` on this loop, from a task that is somewhere else.

@@ -66,27 +66,53 @@ extension EventLoop {
     /// Stops a started loop: aborts its connections, ends its tasks' waits, runs what that makes
     /// ready, and lets its thread end. Any thread but the loop's own tasks should wait for it.
     ///
-    /// Later posts throw ``ReactorError/stopped``. Tasks that wait for something else than Sluice when
-    /// their loop stops stay suspended. A second call returns once the first is done.
+    /// Later posts throw ``ReactorError/stopped``, and so do later waits. Tasks that come back to the
+    /// stopped loop from other people's awaits run on a thread of the pool. A second call returns once
+    /// the first is done.
     public nonisolated(nonsending) func stop() async {
         postAlways { self.state.pointee.isStopRequested = true }
         guard !isCurrent else { return }
         await withUnsafeContinuation { continuation in ending.wait(continuation) }
     }
 
+    /// Whether the loop was stopped: nothing waits on it any more.
+    package var hasStopped: Bool { state.pointee.hasStopped }
+
     /// The thread's whole life.
     func turnUntilStopped() {
         let before = ce_enter(reactor, Unmanaged.passUnretained(self).toOpaque())
         while !state.pointee.isStopRequested { turn(wait: true) }
         inbox.close()
+        state.pointee.hasStopped = true
         for member in state.pointee.members.all() { member.loopStopped() }
-        for _ in 0..<ReactorBounds.turnsToStop {
-            turn(wait: false)
-            if state.pointee.jobs.count == 0, !inbox.isPending { break }
-        }
-        for member in state.pointee.members.all() { member.loopStopped() }
+        turnUntilForsaken()
         ce_leave(before)
         ending.end()
+    }
+
+    /// Runs what is left, and what that makes ready; the waits in it end at once.
+    private func turnUntilForsaken() {
+        repeat {
+            // A task that never stops yielding may not hold up the end for ever.
+            for _ in 0..<ReactorBounds.turnsToStop {
+                turn(wait: false)
+                if state.pointee.jobs.count == 0 { break }
+            }
+        } while !inbox.forsake()
+    }
+
+    /// Runs what reached the loop after its thread had ended, on a thread of the pool; one at a time,
+    /// since only the first item after `forsake` calls for it.
+    func serveAfterEnd() {
+        let serve: @Sendable () -> Void = {
+            let before = ce_enter(self.reactor, Unmanaged.passUnretained(self).toOpaque())
+            self.turnUntilForsaken()
+            ce_leave(before)
+        }
+        if !ThreadPool.shared.submit(serve), !startDetachedThread(name: options.name, serve) {
+            // Out of threads: here is better than never.
+            serve()
+        }
     }
 }
 

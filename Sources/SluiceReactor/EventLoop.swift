@@ -27,6 +27,7 @@ package struct LoopState {
     var origin: UInt32 = 0
     var waitNumber: UInt32 = 0
     var isStopRequested = false
+    var hasStopped = false
     var watch = TurnWatch()
 }
 
@@ -82,9 +83,10 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     package init(options: Options, system: UnsafePointer<ce_system>? = nil) throws(SystemError) {
         precondition(options.inboxCapacity > 0, "the inbox holds at least one closure")
         var reactor: OpaquePointer?
-        let result = ce_reactor_create(&reactor, system)
+        var call: UnsafePointer<CChar>?
+        let result = ce_reactor_create(&reactor, system, &call)
         guard result == 0, let reactor else {
-            throw SystemError(call: "epoll_create1", errno: result)
+            throw SystemError(call: call.map { String(cString: $0) } ?? "epoll", errno: result)
         }
         ignoreSIGPIPE()
         self.reactor = reactor

@@ -3,6 +3,9 @@
 // Protocol: a producer stores its item, raises `pending`, then looks at `sleeping`; the loop raises
 // `sleeping`, then looks at `pending`, then waits. All four are sequentially consistent, so at least
 // one of the two sees the other, and whoever takes `sleeping` down makes the one wake-up call.
+//
+// Once the loop's thread has ended, whoever stores an item calls for somebody to run it: a task that
+// comes back to a stopped loop must still be told that it stopped.
 
 internal import Synchronization
 
@@ -12,10 +15,20 @@ final class Inbox: Sendable {
         case body(@Sendable () -> Void)
     }
 
+    /// What has to be done after storing an item.
+    enum Follow {
+        case nothing
+        case wake
+        /// The loop's thread has ended: run the item somewhere.
+        case serve
+    }
+
     private struct Contents {
         var items: [Item] = []
         var bodies = 0
         var isClosed = false
+        /// No thread runs the loop.
+        var isForsaken = false
     }
 
     /// Closures held at most. Jobs are not refused: each is a task that somebody already made.
@@ -28,15 +41,13 @@ final class Inbox: Sendable {
         self.capacity = capacity
     }
 
-    /// Stores a job of the runtime. Returns whether the loop has to be woken.
-    func put(_ job: QueuedJob) -> Bool {
-        contents.withLock { $0.items.append(.job(job)) }
-        return raisePending()
+    /// Stores a job of the runtime.
+    func put(_ job: QueuedJob) -> Follow {
+        putAlways(.job(job))
     }
 
-    /// Stores a closure unless the bound is reached or the loop has stopped. Returns whether the
-    /// loop has to be woken.
-    func put(_ body: @escaping @Sendable () -> Void) throws(ReactorError) -> Bool {
+    /// Stores a closure unless the bound is reached or the loop has stopped.
+    func put(_ body: @escaping @Sendable () -> Void) throws(ReactorError) -> Follow {
         let refusal: ReactorError? = contents.withLock { contents in
             if contents.isClosed { return .stopped }
             if contents.bodies >= capacity { return .inboxFull }
@@ -48,14 +59,24 @@ final class Inbox: Sendable {
         return raisePending()
     }
 
-    /// Stores a closure of the loop's own, which the bound does not refuse: there are at most as many
-    /// as tasks. False also once the loop has stopped, when nobody waits any more.
-    func putAlways(_ body: @escaping @Sendable () -> Void) -> Bool {
-        let isStored = contents.withLock { contents in
-            if !contents.isClosed { contents.items.append(.body(body)) }
-            return !contents.isClosed
+    /// Stores an item that the bound does not refuse: there are at most as many as tasks.
+    func putAlways(_ item: Item) -> Follow {
+        let isForsaken = contents.withLock { contents in
+            contents.items.append(item)
+            let isForsaken = contents.isForsaken
+            contents.isForsaken = false
+            return isForsaken
         }
-        return isStored && raisePending()
+        let follow = raisePending()
+        return isForsaken ? .serve : follow
+    }
+
+    /// The thread that ran the loop is about to leave it. False: something came in, go on.
+    func forsake() -> Bool {
+        contents.withLock { contents in
+            contents.isForsaken = contents.items.isEmpty
+            return contents.isForsaken
+        }
     }
 
     /// Takes everything; `spare` is the emptied array of last time, so that none is allocated.
@@ -85,16 +106,13 @@ final class Inbox: Sendable {
         sleeping.store(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Whether something waits.
-    var isPending: Bool { pending.load(ordering: .sequentiallyConsistent) }
-
     /// Refuses closures from now on.
     func close() {
         contents.withLock { $0.isClosed = true }
     }
 
-    private func raisePending() -> Bool {
+    private func raisePending() -> Follow {
         pending.store(true, ordering: .sequentiallyConsistent)
-        return sleeping.exchange(false, ordering: .sequentiallyConsistent)
+        return sleeping.exchange(false, ordering: .sequentiallyConsistent) ? .wake : .nothing
     }
 }

@@ -65,6 +65,15 @@ extension LoopMember {
     package nonisolated(nonsending) final func suspend(
         _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
     ) async -> WaitOutcome {
+        // A task may be on the loop's thread without preferring the loop: in an actor pinned to it, or
+        // begun by a bare `Task.immediate`. The closures below would then run elsewhere.
+        if loop.isPreferredByCurrentTask { return await suspendHere(park) }
+        return await withTaskExecutorPreference(loop) { await suspendHere(park) }
+    }
+
+    private nonisolated(nonsending) final func suspendHere(
+        _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
+    ) async -> WaitOutcome {
         let number = loop.nextWaitNumber()
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { park($0, number) }
@@ -82,6 +91,8 @@ extension LoopMember {
         _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32,
         _ store: (Wait) -> Bool
     ) {
+        assert(loop.isCurrent)
+        if loop.hasStopped { return continuation.resume(returning: .closed) }
         if Task.isCancelled { return continuation.resume(returning: .cancelled) }
         var wait = Wait(continuation: continuation, number: number, timer: 0)
         let deadline = Deadline.current

@@ -60,6 +60,8 @@ private final class Sleeper: LoopMember, @unchecked Sendable {
         guard let wait else { return }
         self.wait = nil
         loop.disarm(timer)
+        // First: what runs next is the task's own doing, not that of a connection closed since.
+        loop.dismiss(self)
         resume(wait, outcome)
     }
 

@@ -21,7 +21,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     ///   - port: 0 to 65,535.
     /// - Returns: `nil` if the host is not numeric or the port out of range.
     public init?(_ host: String, port: Int) {
-        guard let port = UInt16(exactly: port) else { return nil }
+        guard let port = UInt16(exactly: port), !host.utf8.contains(0) else { return nil }
         var address = ce_address()
         guard ce_address_parse(&address, host, port) == 0 else { return nil }
         self.init(address)

@@ -52,6 +52,12 @@ package struct InputBuffer {
         self.expected = expected
     }
 
+    /// Frees the block past the pool, which may be gone.
+    package mutating func deallocate() {
+        block?.deallocate()
+        block = nil
+    }
+
     /// Index of the first LF, counted from the first unread byte. Bytes once scanned are not scanned
     /// again, however often the read is repeated.
     package mutating func indexOfLF() -> Int? {

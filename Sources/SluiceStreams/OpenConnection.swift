@@ -41,6 +41,7 @@ private nonisolated(nonsending) func connect(
     _ addresses: [SocketAddress], _ host: String, _ port: Int, _ loop: EventLoop,
     _ settings: StreamSettings
 ) async -> Result<SocketTransport, StreamError> {
+    if loop.hasStopped { return .failure(.reactor(.stopped)) }
     var attempts: [ConnectAttempt] = []
     for address in addresses {
         do throws(SystemError) {

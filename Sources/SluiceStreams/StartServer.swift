@@ -59,6 +59,7 @@ private func listen(
     _ addresses: [SocketAddress], _ loop: EventLoop, _ settings: ServerSettings,
     _ handler: ServedConnection.Handler
 ) -> Result<Server, StreamError> {
+    if loop.hasStopped { return .failure(.reactor(.stopped)) }
     var attempts = addresses.count > 1 && addresses.first?.port == 0 ? 16 : 1
     while true {
         attempts -= 1

@@ -57,7 +57,7 @@ extension StreamReader {
         defer {
             state.pointee.isReading = false
             // A close inside the body has emptied the buffer.
-            if state.pointee.phase == .open { state.pointee.input.consume(shown) }
+            state.pointee.input.consume(min(shown, state.pointee.input.count))
         }
         let bytes = UnsafeRawBufferPointer(rebasing: state.pointee.input.bytes.prefix(shown))
         return try body(bytes.bytes)

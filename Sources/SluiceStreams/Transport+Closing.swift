@@ -22,15 +22,18 @@ extension Transport {
 
     /// A second close may only bring the deadline nearer.
     private func shortenClosing(_ timeout: UInt64?) {
-        guard state.pointee.phase == .closing, let timeout, timeout < settings.close else { return }
+        guard state.pointee.phase == .closing, let timeout else { return }
+        let (deadline, isOver) = loop.now().addingReportingOverflow(timeout)
+        guard !isOver, deadline < state.pointee.closeDeadline else { return }
         loop.disarm(state.pointee.closeTimer)
         armCloseTimer(timeout)
     }
 
     private func armCloseTimer(_ timeout: UInt64) {
         let (end, isOver) = loop.now().addingReportingOverflow(timeout)
+        state.pointee.closeDeadline = isOver ? .max : end
         state.pointee.closeTimer = loop.arm(
-            self, purpose: TransportTimer.close.rawValue, deadline: isOver ? .max : end)
+            self, purpose: TransportTimer.close.rawValue, deadline: state.pointee.closeDeadline)
     }
 
     /// Goes on with an orderly close as far as it can be done now.

@@ -84,6 +84,7 @@ extension Transport {
         if state.pointee.output.isEmpty {
             if state.pointee.finishRequested { finishOnce() }
             if state.pointee.stallTimer != 0 { disarmStallTimer() }
+            if state.pointee.isDraining { startDraining() }
         } else if state.pointee.stallTimer == 0, !state.pointee.writable.mayTry {
             armStallTimer()
         }

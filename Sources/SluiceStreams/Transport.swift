@@ -53,6 +53,8 @@ package struct TransportState {
     var stallTimer: TimerToken = 0
     /// What the peer had taken when the stall timer was armed.
     var stallMark: UInt64 = 0
+    /// When the orderly close in progress becomes an abort.
+    var closeDeadline: UInt64 = 0
     /// The turn `flushedInTurn` counts for.
     var flushTurn: UInt32 = 0
     var flushedInTurn: Int32 = 0
@@ -89,6 +91,8 @@ package class Transport: LoopMember, @unchecked Sendable {
     }
 
     deinit {
+        // Only a loop that stopped first leaves a block behind.
+        state.pointee.input.deallocate()
         state.deinitialize(count: 1)
         state.deallocate()
     }
@@ -155,11 +159,16 @@ package class Transport: LoopMember, @unchecked Sendable {
         "the handler of \(remoteAddress.map(\.description) ?? "a local stream")"
     }
 
-    /// A reader or writer has gone. Any thread.
+    /// A reader or writer has gone. Any thread. With both gone nobody can read what is left or close.
     final func releaseHandle() {
         guard handles.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
-        if loop.isCurrent { return startClosing(within: nil) }
-        loop.postAlways { self.startClosing(within: nil) }
+        if loop.isCurrent { return forsake() }
+        loop.postAlways { self.forsake() }
+    }
+
+    private func forsake() {
+        if state.pointee.phase == .open { startClosing(within: nil) }
+        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
     }
 }
 
