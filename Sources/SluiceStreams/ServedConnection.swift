@@ -19,6 +19,8 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     private var task: Task<Void, Never>?
     private var isTaskRunning = false
     private var isTransportClosed = false
+    /// The handler's task, to be compared and nothing else.
+    private var handlerTask: UnsafeCurrentTask?
 
     init(server: Server, transport: Transport, index: Int) {
         self.server = server
@@ -48,7 +50,7 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     /// The handler's whole life: return means flush and close in order, throw means close now.
     private nonisolated(nonsending) func run(_ body: ClientHandler) async {
-        withUnsafeCurrentTask { transport.state.pointee.handlerTask = $0 }
+        withUnsafeCurrentTask { handlerTask = $0 }
         do {
             try await body(StreamReader(transport), StreamWriter(transport))
             transport.startClosing(within: nil)
@@ -61,10 +63,15 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     private func handlerEnded() {
         assert(server.loop.isCurrent)
-        transport.state.pointee.handlerTask = nil
+        handlerTask = nil
         isTaskRunning = false
         task = nil
         if isTransportClosed { server.connectionEnded(self) }
+    }
+
+    var isHandlerTask: Bool {
+        guard let handlerTask else { return false }
+        return withUnsafeCurrentTask { $0 == handlerTask }
     }
 
     func transportClosed(_ transport: Transport) {

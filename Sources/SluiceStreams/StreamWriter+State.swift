@@ -88,8 +88,7 @@ extension StreamWriter {
         let state = transport.state
         // A large amount leaves at once: gathering would save no call worth its cold memory.
         if state.pointee.output.count >= StreamBounds.eagerFlushBytes { transport.flushNow() }
-        guard state.pointee.phase == .open, state.pointee.outputFailure == nil,
-            state.pointee.output.count <= state.pointee.high,
+        guard state.pointee.acceptsWrites, state.pointee.output.count <= state.pointee.high,
             state.pointee.resultsInARow < StreamBounds.resultsInARow
         else { return false }
         state.pointee.resultsInARow &+= 1

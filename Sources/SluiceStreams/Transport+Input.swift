@@ -139,8 +139,7 @@ extension Transport {
     /// alone, which ends its waits here (`cancelHandlerWaits`); so it needs no cancellation handler at
     /// each wait, which saves it a third of the wait's time and the task's second memory slab.
     final var isHandlerTask: Bool {
-        guard let handler = state.pointee.handlerTask else { return false }
-        return withUnsafeCurrentTask { $0 == handler }
+        owner?.isHandlerTask ?? false
     }
 
     /// The handler's task was cancelled: ends its waits on this transport. Those of other tasks that read

@@ -10,7 +10,15 @@ extension Transport {
     }
 
     /// Throws unless a write may be queued now.
+    @inline(__always)
     final func checkWritable() throws(StreamError) {
+        guard state.pointee.acceptsWrites, state.pointee.output.count <= settings.outputCap else {
+            return try refuseWrite()
+        }
+    }
+
+    @inline(never)
+    private func refuseWrite() throws(StreamError) {
         if let failure = state.pointee.outputFailure { throw failure.error }
         if state.pointee.phase != .open || state.pointee.finishRequested { throw .closed }
         let queued = state.pointee.output.count

@@ -12,7 +12,8 @@ internal import Glibc
 package import SluiceReactor
 internal import Synchronization
 
-/// Everything hot, behind one pointer: fields of a class would cost exclusivity checks.
+/// Everything hot, behind one pointer: fields of a class would cost exclusivity checks. No field may be
+/// of another module's resilient type: the layout would then be looked up at run time, at each access.
 package struct TransportState {
     enum Phase: UInt8 {
         case open
@@ -21,7 +22,9 @@ package struct TransportState {
         case closed
     }
 
-    var phase = Phase.open
+    var phase = Phase.open {
+        didSet { acceptsWrites = false }
+    }
     // Input
     var input = InputBuffer()
     var readable = Readiness(ready: false)
@@ -39,15 +42,19 @@ package struct TransportState {
     /// A shutting-down server ends the input of idle connections.
     var isDraining = false
     var inputFailure: EndReason?
-    /// The handler's task, to be compared and nothing else.
-    var handlerTask: UnsafeCurrentTask?
     // Output
     var output = OutputQueue()
     var writable = Readiness(ready: true)
     var outputWaits: [OutputWait] = []
-    var finishRequested = false
+    /// Open, not finished, not failed: what every write asks first.
+    var acceptsWrites = true
+    var finishRequested = false {
+        didSet { acceptsWrites = false }
+    }
     var outputFinished = false
-    var outputFailure: EndReason?
+    var outputFailure: EndReason? {
+        didSet { acceptsWrites = false }
+    }
     var high: Int
     var low: Int
     var stallTimer: TimerToken = 0
@@ -181,6 +188,8 @@ enum TransportTimer: UInt32 {
 /// Whoever has to know that a transport has closed: a server.
 protocol TransportOwner: AnyObject {
     func transportClosed(_ transport: Transport)
+    /// Whether the current task is the one whose cancellation the owner passes on by itself.
+    var isHandlerTask: Bool { get }
 }
 
 extension Wait {
