@@ -38,7 +38,7 @@ extension StreamReader {
         upTo count: Int = 65_536, _ body: (RawSpan) throws -> R
     ) async throws -> R? {
         precondition(count > 0, "withAvailable(upTo:) needs a count of 1 or more")
-        if !hasBufferedBytes(), !(try await hasMoreSlowly()) { return nil }
+        if !mayTakeAvailable(), !(try await hasMoreSlowly()) { return nil }
         return try consuming(count, body)
     }
 
@@ -52,15 +52,16 @@ extension StreamReader {
         }
         let state = transport.state
         let shown = min(count, state.pointee.input.count)
-        // Reading meanwhile would move the bytes under the span.
-        state.pointee.isReading = true
-        defer {
-            state.pointee.isReading = false
-            // A close inside the body has emptied the buffer.
-            state.pointee.input.consume(min(shown, state.pointee.input.count))
-        }
+        transport.beginShowing()
+        defer { transport.endShowing(shown) }
         let bytes = UnsafeRawBufferPointer(rebasing: state.pointee.input.bytes.prefix(shown))
         return try body(bytes.bytes)
+    }
+
+    /// Whether there are bytes to show at once, as a result that counts.
+    @usableFromInline
+    func mayTakeAvailable() -> Bool {
+        mayTakeBuffered() && !transport.state.pointee.input.isEmpty
     }
 
     /// Length of a buffered line with its LF, 0 if a closer look is needed.

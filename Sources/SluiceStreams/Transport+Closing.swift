@@ -14,7 +14,7 @@ extension Transport {
         guard state.pointee.phase == .open else { return shortenClosing(timeout) }
         state.pointee.phase = .closing
         endReadWait(.closed)
-        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        discardInput()
         armCloseTimer(timeout ?? settings.close)
         flushNow()
         advanceClosing()
@@ -88,14 +88,14 @@ extension Transport {
         guard state.pointee.phase == .closing else { return }
         let isLoss = !state.pointee.output.isEmpty
         if isLoss { failOutput(.closed) }
-        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        discardInput()
         releaseNow(reset: isLoss)
     }
 
     /// Begins an abort by this side: bytes received and not read are dropped as well.
     final func startAborting() {
         guard state.pointee.phase != .closed else { return }
-        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        discardInput()
         end(.aborted, reset: true)
     }
 

@@ -30,7 +30,31 @@ extension Transport {
     }
 
     final func settleInput() {
+        guard !state.pointee.isShowing else { return }
         state.pointee.input.settle(to: &loop.state.pointee.blocks)
+    }
+
+    /// Drops what was received and not read; while a span shows it, only once that has ended.
+    final func discardInput() {
+        guard !state.pointee.isShowing else { return }
+        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+    }
+
+    /// A span call shows buffered bytes: until `endShowing` they stay where they are.
+    final func beginShowing() {
+        state.pointee.isReading = true
+        state.pointee.isShowing = true
+    }
+
+    /// Consumes what was shown; a close or abort in the meantime has asked for all of it to go.
+    final func endShowing(_ shown: Int) {
+        state.pointee.isReading = false
+        state.pointee.isShowing = false
+        state.pointee.input.consume(shown)
+        let isDiscarded =
+            state.pointee.phase == .closing || state.pointee.inputFailure == .aborted
+            || (state.pointee.phase == .closed && state.pointee.inputFailure == nil)
+        if isDiscarded { discardInput() }
     }
 
     /// What came of asking for more bytes.

@@ -145,12 +145,14 @@ extension Transport {
             flushNow()
             try checkOutput()
         }
-        guard state.pointee.output.count > state.pointee.high else {
-            state.pointee.resultsInARow &+= 1
-            if state.pointee.resultsInARow >= StreamBounds.resultsInARow { try await takeTurns() }
-            return
-        }
+        guard state.pointee.output.count > state.pointee.high else { return try await goOn() }
         try await waitForOutput(sentMark: nil)
+    }
+
+    /// A result without a wait: counted, so that a row of them lets others run.
+    nonisolated(nonsending) private func goOn() async throws(StreamError) {
+        state.pointee.resultsInARow &+= 1
+        if state.pointee.resultsInARow >= StreamBounds.resultsInARow { try await takeTurns() }
     }
 
     /// Waits until the kernel has all bytes queued so far.
@@ -158,7 +160,7 @@ extension Transport {
         try checkOutput()
         flushNow()
         try checkOutput()
-        guard !state.pointee.output.isEmpty else { return }
+        guard !state.pointee.output.isEmpty else { return try await goOn() }
         try await waitForOutput(
             sentMark: state.pointee.bytesSent &+ UInt64(state.pointee.output.count))
     }

@@ -31,6 +31,8 @@ package struct TransportState {
     var readWait: Wait?
     /// A read has begun and not ended; another one is refused.
     var isReading = false
+    /// A span of the buffer is being shown: it must not move.
+    var isShowing = false
     var inputEnded = false
     /// Results given in a row without suspending.
     var resultsInARow: UInt8 = 0
@@ -175,7 +177,7 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     private func forsake() {
         if state.pointee.phase == .open { startClosing(within: nil) }
-        state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        discardInput()
     }
 }
 
