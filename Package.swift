@@ -52,7 +52,8 @@ let package = Package(
             name: "SluiceTestKit", dependencies: ["Sluice", "CEpoll", "CFaults"],
             path: "Tests/SluiceTestKit", swiftSettings: swiftSettings),
         .testTarget(
-            name: "CEpollTests", dependencies: ["CEpoll", "CFaults", "ShimProgram", "SluiceTestKit"],
+            name: "CEpollTests",
+            dependencies: ["CEpoll", "CFaults", "ShimProgram", "SluiceTestKit"],
             exclude: ["sanitize.sh"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ReactorTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),

@@ -27,7 +27,8 @@ public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
             buffer.initialize(repeating: 0)
             ce_error_text(errno, buffer.baseAddress, buffer.count)
-            return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+            return String(
+                decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         }
     }
 }

@@ -108,7 +108,8 @@ extension EventLoop {
         let watch = state.pointee.watch
         guard watch.lastTurn > turnReportNanoseconds else { return }
         let duration = Duration.nanoseconds(Int64(clamping: watch.lastTurn))
-        let who = watch.longestJobOrigin == 0
+        let who =
+            watch.longestJobOrigin == 0
             ? "a task of no connection"
             : state.pointee.members.member(inSlot: watch.longestJobOrigin)?.label()
                 ?? "the handler of a connection closed since"

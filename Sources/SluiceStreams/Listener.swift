@@ -107,7 +107,7 @@ final class Listener: LoopMember, @unchecked Sendable {
             rest(SystemError(call: "accept4", errno: errno))
             return false
         default:
-            server?.listenerFailed( SystemError(call: "accept4", errno: errno))
+            server?.listenerFailed(SystemError(call: "accept4", errno: errno))
             return false
         }
     }

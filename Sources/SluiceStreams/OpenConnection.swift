@@ -67,7 +67,8 @@ private final class Connector: LoopMember, @unchecked Sendable {
 
     /// Returns a connected descriptor. Throws ECANCELED for cancellation and ETIME for the deadline
     /// of a surrounding `withTimeout`, neither of which connect(2) gives.
-    nonisolated(nonsending) func connect(to address: SocketAddress) async throws(SystemError) -> Int32
+    nonisolated(nonsending) func connect(to address: SocketAddress) async throws(SystemError)
+        -> Int32
     {
         var shim = address.shimAddress
         var isInProgress = false

@@ -148,7 +148,8 @@ package struct OutputQueue {
         let held = end &- start
         if block != nil, held + bytes > BlockPool.sizes.huge { sealBlock() }
         let kept = block == nil ? 0 : held
-        let wish = max(kept + bytes, block == nil ? usualCapacity : min(4 * kept, BlockPool.sizes.huge))
+        let wish = max(
+            kept + bytes, block == nil ? usualCapacity : min(4 * kept, BlockPool.sizes.huge))
         let fresh = pool.take(atLeast: wish)
         if let block {
             memcpy(fresh, block + start, kept)

@@ -79,7 +79,9 @@ public final class Server: @unchecked Sendable {
 
     private nonisolated(nonsending) func waitUntilEmpty(atMost duration: Duration) async {
         guard !connections.isEmpty else { return }
-        try? await withTimeout(duration) { try await waits.wait(while: { !self.connections.isEmpty }) }
+        try? await withTimeout(duration) {
+            try await waits.wait(while: { !self.connections.isEmpty })
+        }
     }
 
     /// Waits until the server is closed and no connection is left.

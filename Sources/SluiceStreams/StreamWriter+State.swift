@@ -26,7 +26,8 @@ extension StreamWriter {
     public var closeReason: StreamError? {
         preconditionOnLoop("closeReason", twin: "loop.spawn { }")
         guard transport.state.pointee.phase == .closed else { return nil }
-        return (transport.state.pointee.inputFailure ?? transport.state.pointee.outputFailure
+        return
+            (transport.state.pointee.inputFailure ?? transport.state.pointee.outputFailure
             ?? .closed).error
     }
 

@@ -43,7 +43,8 @@ extension Transport {
         guard state.pointee.phase == .closing, state.pointee.output.isEmpty else { return }
         finishOnce()
         let isLost = state.pointee.inputFailure != nil || state.pointee.outputFailure != nil
-        if state.pointee.inputEnded || isLost || state.pointee.lingered >= StreamBounds.lingerBytes {
+        if state.pointee.inputEnded || isLost || state.pointee.lingered >= StreamBounds.lingerBytes
+        {
             releaseNow(reset: false)
         }
     }

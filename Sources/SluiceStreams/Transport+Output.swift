@@ -76,7 +76,11 @@ extension Transport {
                 into: loop.iovecs, capacity: EventLoop.iovecCapacity, limit: share)
             let sent = transmit(loop.iovecs, count: batch.pieces)
             guard sent > 0 else {
-                if sent == -Int(EAGAIN) { state.pointee.writable.blocked() } else { outputFailed(-sent) }
+                if sent == -Int(EAGAIN) {
+                    state.pointee.writable.blocked()
+                } else {
+                    outputFailed(-sent)
+                }
                 break
             }
             if sent < batch.bytes { state.pointee.writable.drained() }
@@ -166,7 +170,8 @@ extension Transport {
     }
 
     /// The one place that parks writers.
-    nonisolated(nonsending) private func waitForOutput(sentMark: UInt64?) async throws(StreamError) {
+    nonisolated(nonsending) private func waitForOutput(sentMark: UInt64?) async throws(StreamError)
+    {
         let outcome =
             isHandlerTask
             ? await withUnsafeContinuation {

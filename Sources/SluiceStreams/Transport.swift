@@ -147,8 +147,9 @@ package class Transport: LoopMember, @unchecked Sendable {
     package override final func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
         if state.pointee.readWait?.wait(number) == true {
             endReadWait(outcome)
-        } else if let index = state.pointee.outputWaits.firstIndex(where: { $0.wait.number == number })
-        {
+        } else if let index = state.pointee.outputWaits.firstIndex(where: {
+            $0.wait.number == number
+        }) {
             resume(state.pointee.outputWaits.remove(at: index).wait, outcome)
         } else if let index = state.pointee.closeWaits.firstIndex(where: { $0.number == number }) {
             resume(state.pointee.closeWaits.remove(at: index), outcome)
