@@ -1,0 +1,39 @@
+// bench-server: the server under test, one loop on the main thread.
+//
+//   bench-server PORT MODE     MODE: echo, lines, frames, sink, source, or one of them with -span
+//
+// Written as a user would write it. The plain modes use the calls that return arrays, the -span
+// modes those that show the bytes where they lie.
+
+import Glibc
+import Sluice
+
+let modes: [String: ClientHandler] = [
+    "echo": echo, "echo-span": echoSpans,
+    "lines": lines, "lines-span": lineSpans,
+    "frames": frames, "frames-span": frameSpans,
+    "sink": sink, "sink-span": sinkSpans,
+    "source": source, "source-span": sourceSpans,
+]
+
+/// 10,000 idle connections need more descriptors than the usual soft limit gives.
+func raiseDescriptorLimit() {
+    var limit = rlimit()
+    let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    guard getrlimit(files, &limit) == 0 else { return perror("getrlimit") }
+    limit.rlim_cur = limit.rlim_max
+    if setrlimit(files, &limit) != 0 { perror("setrlimit") }
+}
+
+let arguments = CommandLine.arguments
+guard arguments.count == 3, let port = Int(arguments[1]), let handler = modes[arguments[2]] else {
+    print("usage: bench-server PORT \(modes.keys.sorted().joined(separator: "|"))")
+    exit(2)
+}
+raiseDescriptorLimit()
+try EventLoop.run {
+    var options = ServerOptions()
+    options.maxConnections = 12_000
+    let server = try await startServer(port: port, options: options, handler: handler)
+    try await server.serveForever()
+}

@@ -1,0 +1,88 @@
+// EINTR ends on floor 0.
+
+import CEpoll
+import CFaults
+import Glibc
+import Testing
+
+private let second: Int64 = 1_000_000_000
+
+@Suite struct InterruptionTests {
+    /// Each kind of call says EINTR first, every other time.
+    @Test func `no verb lets an interruption out`() throws {
+        let faults = try #require(cf_create())
+        defer { cf_free(faults) }
+        var quirks = cf_quirks()
+        quirks.interrupt_odds = 1_000
+        cf_set_quirks(faults, &quirks)
+        var table = cf_table(faults)
+        var reactor: OpaquePointer?
+        #expect(ce_reactor_create(&reactor, &table, nil) == 0)
+        try useEveryVerb(try #require(reactor), faults)
+        ce_reactor_close(reactor)
+
+        let exempt = [CF_CLOCK.rawValue, CF_CLOCK_COARSE.rawValue]
+        for call in 0..<UInt32(CF_CALLS.rawValue) where !exempt.contains(call) {
+            let counts = cf_counts(faults, cf_call(call))
+            let name = String(cString: cf_name(cf_call(call)))
+            #expect(counts.interrupted > 0, "\(name) was not interrupted")
+        }
+        #expect(cf_ledger(faults).open == 0)
+        #expect(cf_ledger(faults).double_closes == 0)
+    }
+
+    private func useEveryVerb(_ reactor: OpaquePointer, _ faults: OpaquePointer) throws {
+        var (address, options, inProgress) = (loopback(), ce_listen_options(), false)
+        options.backlog = 4
+        let listener = try check(ce_listen(reactor, &address, &options, nil))
+        #expect(ce_local_address(reactor, listener, &address) == 0)
+        #expect(ce_add(reactor, listener, want.in, 1) == 0)
+        #expect(ce_modify(reactor, listener, want.in, 2) == 0)
+        var local = loopback()
+        let client = try check(ce_connect(reactor, &address, &local, &inProgress, nil))
+        var event = ce_event()
+        // The first wait is the interrupted one.
+        #expect(ce_wait(reactor, &event, 1, second * 5) == 0)
+        #expect(ce_wait(reactor, &event, 1, second * 5) == 1)
+        let server = try check(ce_accept(reactor, listener, &address))
+        #expect(ce_remove(reactor, listener) == 0)
+        wakeAndWait(reactor, faults)
+        talk(reactor, from: client, to: server)
+        #expect(ce_close(reactor, client) == 0)
+        #expect(ce_close_reset(reactor, server) == 0)
+        #expect(ce_close(reactor, listener) == 0)
+    }
+
+    private func wakeAndWait(_ reactor: OpaquePointer, _ faults: OpaquePointer) {
+        var event = ce_event()
+        #expect(ce_wait(reactor, &event, 1, 1_001) == 0)
+        #expect(ce_wake(reactor) == 0)
+        // Interrupted, then woken.
+        #expect(ce_wait(reactor, &event, 1, second * 5) == 0)
+        #expect(ce_wait(reactor, &event, 1, second * 5) == 0)
+        // The write after the interrupted one finds the counter full, which leads to a read.
+        cf_fail(faults, CF_WRITE, 2, EAGAIN, 1)
+        #expect(ce_wake(reactor) == 0)
+    }
+
+    private func talk(_ reactor: OpaquePointer, from client: Int32, to server: Int32) {
+        var (byte, value, peer) = (UInt8(5), Int32(0), ce_credentials())
+        var address = ce_address()
+        #expect(ce_remote_address(reactor, client, &address) == 0)
+        let sent = withUnsafeMutableBytes(of: &byte) { buffer in
+            var piece = iovec(iov_base: buffer.baseAddress, iov_len: 1)
+            return ce_send(reactor, client, &piece, 1)
+        }
+        #expect(sent == 1)
+        #expect(ce_unsent(reactor, client) >= 0)
+        #expect(ce_receive(reactor, server, &byte, 1) == 1)
+        var message = msghdr()
+        #expect(ce_receive_message(reactor, server, &message, Int32(MSG_PEEK)) == Int(-EAGAIN))
+        #expect(ce_get_option(reactor, server, SOL_SOCKET, SO_KEEPALIVE, &value) == 0)
+        #expect(ce_set_option(reactor, server, SOL_SOCKET, SO_KEEPALIVE, 1) == 0)
+        #expect(ce_socket_error(reactor, server) == 0)
+        #expect(ce_peer_credentials(reactor, server, &peer) == 0)
+        #expect(ce_finish(reactor, client) == 0)
+        #expect(ce_shutdown(reactor, server) == 0)
+    }
+}
