@@ -43,8 +43,8 @@ public nonisolated(nonsending) func withTimeout<T>(
 ///   - duration: from now on.
 ///   - body: the work; on the same loop as the caller, if the caller prefers one.
 /// - Returns: what `body` returns, also if it came late but did not throw.
-/// - Throws: ``ReactorError/timedOut`` if `body` threw after the deadline had cancelled it; else what
-///   `body` throws.
+/// - Throws: ``ReactorError/timedOut`` if `body` threw after the deadline had cancelled it; else
+///   what `body` throws.
 public nonisolated(nonsending) func withTimeout<T: Sendable>(
     cancelling duration: Duration, _ body: @escaping @Sendable () async throws -> T
 ) async throws -> T {

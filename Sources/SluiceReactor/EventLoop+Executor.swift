@@ -18,7 +18,8 @@ public final class LoopSerialExecutor: SerialExecutor, @unchecked Sendable {
         loop.isCurrent
     }
 
-    /// Called by the Swift runtime for `assumeIsolated` and its kin; stops the program off the loop.
+    /// Called by the Swift runtime for `assumeIsolated` and its kin; stops the program off the
+    /// loop.
     public func checkIsolated() {
         precondition(loop.isCurrent, "this code is isolated to an event loop and ran off it")
     }

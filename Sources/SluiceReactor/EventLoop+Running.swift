@@ -19,8 +19,8 @@ extension EventLoop {
     /// Runs an async main on the calling thread: turns it into a loop until `body` has ended.
     ///
     /// When it returns, connections still open on the loop are aborted and their tasks' waits end.
-    /// While it occupies the main thread, nothing isolated to `@MainActor` runs. Not to be called on a
-    /// thread that already runs a loop.
+    /// While it occupies the main thread, nothing isolated to `@MainActor` runs. Not to be called
+    /// on a thread that already runs a loop.
     ///
     /// - Parameters:
     ///   - options: the loop's settings.
@@ -66,9 +66,9 @@ extension EventLoop {
     /// Stops a started loop: aborts its connections, ends its tasks' waits, runs what that makes
     /// ready, and lets its thread end. Any thread but the loop's own tasks should wait for it.
     ///
-    /// Later posts throw ``ReactorError/stopped``, and so do later waits. Tasks that come back to the
-    /// stopped loop from other people's awaits run on a thread of the pool. A second call returns once
-    /// the first is done.
+    /// Later posts throw ``ReactorError/stopped``, and so do later waits. Tasks that come back to
+    /// the stopped loop from other people's awaits run on a thread of the pool. A second call
+    /// returns once the first is done.
     public nonisolated(nonsending) func stop() async {
         postAlways { self.state.pointee.isStopRequested = true }
         guard !isCurrent else { return }
@@ -101,8 +101,8 @@ extension EventLoop {
         } while !inbox.forsake()
     }
 
-    /// Runs what reached the loop after its thread had ended, on a thread of the pool; one at a time,
-    /// since only the first item after `forsake` calls for it.
+    /// Runs what reached the loop after its thread had ended, on a thread of the pool; one at a
+    /// time, since only the first item after `forsake` calls for it.
     func serveAfterEnd() {
         let serve: @Sendable () -> Void = {
             let before = ce_enter(self.reactor, Unmanaged.passUnretained(self).toOpaque())

@@ -40,13 +40,14 @@ struct TimerTarget {
 
 /// One thread's event loop: it waits for sockets and timers and runs the tasks that prefer it.
 ///
-/// Most programs never name one. `startServer` and `openConnection` use the loop the caller runs on,
-/// else ``background``. ``run(options:_:)`` turns the calling thread into a loop for programs that
-/// want a single thread; ``start(options:)`` makes one with a thread of its own.
+/// Most programs never name one. `startServer` and `openConnection` use the loop the caller runs
+/// on, else ``background``. ``run(options:_:)`` turns the calling thread into a loop for programs
+/// that want a single thread; ``start(options:)`` makes one with a thread of its own.
 ///
-/// Tasks started with ``spawn(name:_:)`` or handed a connection by a server run on the loop's thread,
-/// and so do their child tasks, continuations and the ordinary actors they await. A bare `Task {}`
-/// leaves the loop. Blocking in a task stops every connection of the loop: use ``offload(_:)``.
+/// Tasks started with ``spawn(name:_:)`` or handed a connection by a server run on the loop's
+/// thread, and so do their child tasks, continuations and the ordinary actors they await. A bare
+/// `Task {}` leaves the loop. Blocking in a task stops every connection of the loop: use
+/// ``offload(_:)``.
 ///
 /// Stands on epoll(7).
 // @unchecked Sendable: `state` is used on the loop's thread alone, which every entry checks; the

@@ -1,11 +1,13 @@
-// Inbox: the one door for other threads. Floor 1; the only part of a loop that any thread may touch.
+// Inbox: the one door for other threads. Floor 1; the only part of a loop that any thread may
+// touch.
 //
 // Protocol: a producer stores its item, raises `pending`, then looks at `sleeping`; the loop raises
-// `sleeping`, then looks at `pending`, then waits. All four are sequentially consistent, so at least
-// one of the two sees the other, and whoever takes `sleeping` down makes the one wake-up call.
+// `sleeping`, then looks at `pending`, then waits. All four are sequentially consistent, so at
+// least one of the two sees the other, and whoever takes `sleeping` down makes the one wake-up
+// call.
 //
-// Once the loop's thread has ended, whoever stores an item calls for somebody to run it: a task that
-// comes back to a stopped loop must still be told that it stopped.
+// Once the loop's thread has ended, whoever stores an item calls for somebody to run it: a task
+// that comes back to a stopped loop must still be told that it stopped.
 
 internal import Synchronization
 

@@ -25,8 +25,8 @@ public final class LoopBound<Value>: @unchecked Sendable {
     public func withValue<R>(_ body: (inout Value) throws -> R) rethrows -> R {
         precondition(
             loop.isCurrent,
-            "LoopBound.withValue was called off its loop; call it from a task of that loop, or from "
-                + "elsewhere inside await loop.spawn { }.value")
+            "LoopBound.withValue was called off its loop; call it from a task of that loop, or "
+                + "from elsewhere inside await loop.spawn { }.value")
         return try body(&value)
     }
 }

@@ -22,8 +22,8 @@ package struct Wait {
     package var timer: TimerToken
 }
 
-/// A transport, a listener or another thing that an event loop calls back. For the floors above this
-/// one; it cannot be made or extended outside the package.
+/// A transport, a listener or another thing that an event loop calls back. For the floors above
+/// this one; it cannot be made or extended outside the package.
 ///
 /// (It is `open` only because Swift has no class that may be subclassed throughout a package.)
 // @unchecked Sendable: every stored property is touched on the loop's thread alone; the reference
@@ -65,8 +65,8 @@ extension LoopMember {
     package nonisolated(nonsending) final func suspend(
         _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
     ) async -> WaitOutcome {
-        // A task may be on the loop's thread without preferring the loop: in an actor pinned to it, or
-        // begun by a bare `Task.immediate`. The closures below would then run elsewhere.
+        // A task may be on the loop's thread without preferring the loop: in an actor pinned to it,
+        // or begun by a bare `Task.immediate`. The closures below would then run elsewhere.
         if loop.isPreferredByCurrentTask { return await suspendHere(park) }
         return await withTaskExecutorPreference(loop) { await suspendHere(park) }
     }
@@ -85,8 +85,8 @@ extension LoopMember {
     /// Begins a wait, inside the body that made the continuation: nothing can come in between.
     /// Cancellation and the deadline of a surrounding `withTimeout` end it through `endWait`.
     ///
-    /// - Parameter store: puts the wait in its place and returns true, or returns false if what it is
-    ///   for has come already.
+    /// - Parameter store: puts the wait in its place and returns true, or returns false if what it
+    ///   is for has come already.
     package final func begin(
         _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32,
         _ store: (Wait) -> Bool

@@ -10,8 +10,8 @@ internal import Synchronization
 /// - Parameter body: may block. It is not interrupted by cancellation once it has begun.
 /// - Returns: what `body` returns, back on the caller's loop.
 /// - Throws: what `body` throws; ``ReactorError/cancelled`` if the task was cancelled while the
-///   closure was still waiting (it is then never run); ``ReactorError/offloadFull`` if 4,096 already
-///   wait.
+///   closure was still waiting (it is then never run); ``ReactorError/offloadFull`` if 4,096
+///   already wait.
 public nonisolated(nonsending) func offload<T: Sendable>(
     _ body: @escaping @Sendable () throws -> T
 ) async throws -> T {

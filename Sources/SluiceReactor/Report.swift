@@ -79,7 +79,8 @@ package final class ReportLimit: Sendable {
 
     package init() {}
 
-    /// How many of the kind were left out since the last admitted one, or `nil`: leave this out too.
+    /// How many of the kind were left out since the last admitted one, or `nil`: leave this out
+    /// too.
     package func admit(_ kind: Report.Kind, at now: ContinuousClock.Instant = .now) -> Int? {
         seen.withLock { seen in
             if let before = seen[kind], now - before.last < .seconds(1) {

@@ -5,8 +5,9 @@
 /// On a loop it takes one timer there; elsewhere one of ``EventLoop/background``.
 ///
 /// - Parameter duration: zero or less returns at once.
-/// - Throws: ``ReactorError/cancelled`` when the task is cancelled, ``ReactorError/timedOut`` when the
-///   deadline of a surrounding ``withTimeout(_:_:)`` passes first. The timer is gone in either case.
+/// - Throws: ``ReactorError/cancelled`` when the task is cancelled, ``ReactorError/timedOut`` when
+///   the deadline of a surrounding ``withTimeout(_:_:)`` passes first. The timer is gone in either
+///   case.
 public nonisolated(nonsending) func sleep(for duration: Duration) async throws(ReactorError) {
     let nanoseconds = duration.clampedNanoseconds
     guard nanoseconds > 0 else { return }

@@ -63,7 +63,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// `127.0.0.1:8888`, `[::1]:8888`, a path, `@name` for an abstract name, `unix` for an empty one.
+    /// `127.0.0.1:8888`, `[::1]:8888`, a path, `@name` for an abstract name, `unix` for an empty
+    /// one.
     public var description: String {
         switch storage {
         case .v4(_, let port): "\(host ?? "?"):\(port)"

@@ -4,7 +4,8 @@ internal import CEpoll
 
 /// A system call that failed.
 ///
-/// `errno` is the number the call gave, as in errno(3); `call` is the call's name as in its man page.
+/// `errno` is the number the call gave, as in errno(3); `call` is the call's name as in its man
+/// page.
 public struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The system call's name, for example `bind`.
     public let call: String

@@ -1,9 +1,10 @@
 // InputBuffer: bytes received and not yet read. A pure core: no I/O, no task, no clock. Floor 2.
 //
 // One contiguous block from the loop's pool, none while empty and idle. Invariants:
-// 0 <= start <= end <= capacity; bytes start..<end are unread; the first `scannedForLF` of them hold
-// no LF. It doubles only when full of unread bytes, so it never exceeds twice what has arrived or one
-// receive's room.
+// 0 <= start <= end <= capacity; bytes start..<end are unread; the first `scannedForLF` of them
+//   hold
+// no LF. It doubles only when full of unread bytes, so it never exceeds twice what has arrived or
+// one receive's room.
 
 package import SluiceReactor
 internal import Glibc
@@ -58,8 +59,8 @@ package struct InputBuffer {
         block = nil
     }
 
-    /// Index of the first LF, counted from the first unread byte. Bytes once scanned are not scanned
-    /// again, however often the read is repeated.
+    /// Index of the first LF, counted from the first unread byte. Bytes once scanned are not
+    /// scanned again, however often the read is repeated.
     package mutating func indexOfLF() -> Int? {
         guard let block, end > start + scannedForLF else { return nil }
         let from = block + start + scannedForLF

@@ -1,16 +1,19 @@
 // Listener: one listening descriptor; hands accepted descriptors to its server. Floor 2, the loop's
 // thread; it owns the descriptor.
 //
-// Registered level-triggered, so that a budget may stop an accept loop anywhere: what is left in the
-// backlog is reported again. Pausing takes the interest away, and with it all cost.
+// Registered level-triggered, so that a budget may stop an accept loop anywhere: what is left in
+// the backlog is reported again. Pausing takes the interest away, and with it all cost.
 //
 // What accept4(2) may say, and what follows:
-//   EAGAIN                                   nobody is waiting: done
-//   ECONNABORTED EPROTO EPERM ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH
-//     ETIMEDOUT                              that connection died while it waited (accept(2) passes its
-//                                            network errors on), or a firewall forbids it: go on
-//   EMFILE ENFILE ENOBUFS ENOMEM             out of descriptors or memory: report, rest 100 ms, go on
-//   EBADF EINVAL ENOTSOCK EFAULT, others     the listener itself is broken: fail the server
+//   EAGAIN          nobody is waiting: done
+//   ECONNABORTED EPROTO EPERM ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP
+//   ENETUNREACH ETIMEDOUT
+//                   that connection died while it waited (accept(2) passes its network errors on),
+//                   or a firewall forbids it: go on
+//   EMFILE ENFILE ENOBUFS ENOMEM
+//                   out of descriptors or memory: report, rest 100 ms, go on
+//   EBADF EINVAL ENOTSOCK EFAULT, others
+//                   the listener itself is broken: fail the server
 
 internal import CEpoll
 internal import Glibc

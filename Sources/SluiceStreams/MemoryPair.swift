@@ -7,8 +7,8 @@ public typealias StreamPair = (reader: StreamReader, writer: StreamWriter)
 
 /// Makes two connected streams inside the process: what one end writes the other reads.
 ///
-/// They behave as two ends of a TCP connection do, half-close, reset, flow control and all, without the
-/// kernel. For tests, and for parts of a program that talk by streams. Any thread.
+/// They behave as two ends of a TCP connection do, half-close, reset, flow control and all, without
+/// the kernel. For tests, and for parts of a program that talk by streams. Any thread.
 ///
 /// - Parameters:
 ///   - loop: both ends live on it; by default the caller's, else the background loop.

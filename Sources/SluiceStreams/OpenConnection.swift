@@ -6,8 +6,8 @@ public import SluiceReactor
 
 /// Connects to a TCP service.
 ///
-/// The addresses of a name are tried in the resolver's order until one answers. Both halves live on one
-/// loop; when both are dropped, the connection closes in order by itself.
+/// The addresses of a name are tried in the resolver's order until one answers. Both halves live on
+/// one loop; when both are dropped, the connection closes in order by itself.
 ///
 /// - Parameters:
 ///   - host: a numeric address or a name, resolved off the loop.
@@ -16,7 +16,8 @@ public import SluiceReactor
 ///   - options: limits and deadlines of the stream.
 /// - Throws: ``StreamError/connectFailed(host:port:attempts:)`` with every address tried;
 ///   ``StreamError/timedOut`` and ``StreamError/cancelled``: the socket is closed then;
-///   ``StreamError/invalidOption(name:rule:)``; ``StreamError/reactor(_:)`` if the name does not resolve.
+///   ``StreamError/invalidOption(name:rule:)``; ``StreamError/reactor(_:)`` if the name does not
+///   resolve.
 public nonisolated(nonsending) func openConnection(
     host: String, port: Int, on loop: EventLoop? = nil, options: StreamOptions = StreamOptions()
 ) async throws(StreamError) -> StreamPair {
@@ -97,8 +98,8 @@ private final class Connector: LoopMember, @unchecked Sendable {
         return errno
     }
 
-    /// Readiness is a hint: SO_ERROR says whether the attempt failed, and a peer's address whether it
-    /// is over at all.
+    /// Readiness is a hint: SO_ERROR says whether the attempt failed, and a peer's address whether
+    /// it is over at all.
     private nonisolated(nonsending) func waitResult(_ fd: Int32) async -> Int32 {
         while true {
             let outcome = await suspend { continuation, number in

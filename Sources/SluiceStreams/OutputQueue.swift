@@ -1,7 +1,8 @@
-// OutputQueue: bytes written and not yet taken by the kernel. A pure core: no I/O, no task. Floor 2.
+// OutputQueue: bytes written and not yet taken by the kernel. A pure core: no I/O, no task. Floor
+// 2.
 //
-// Order: the pieces from `head` on, then the open block, to which small writes are appended. A large
-// array is a piece by reference. One running count; one cursor for each piece, moved only by
+// Order: the pieces from `head` on, then the open block, to which small writes are appended. A
+// large array is a piece by reference. One running count; one cursor for each piece, moved only by
 // `consume`. Invariant: `count` is the sum of all pieces and the open block; no piece is empty.
 
 package import Glibc
@@ -16,8 +17,8 @@ package struct OutputQueue {
         var start: Int
         var end: Int
 
-        /// Valid while the piece is held: the array's storage stays, since somebody who would change
-        /// a shared array copies it first.
+        /// Valid while the piece is held: the array's storage stays, since somebody who would
+        /// change a shared array copies it first.
         var base: UnsafeMutableRawPointer? {
             block
                 ?? array?.withUnsafeBufferPointer {

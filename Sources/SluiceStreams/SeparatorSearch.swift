@@ -1,6 +1,6 @@
 // SeparatorSearch: finds the separator that ends first, in bytes that keep arriving. A pure core.
-// Floor 2. Invariant: no separator starts in the first `scanned` bytes, so each byte is looked at once
-// per separator, but for the longest separator's length less one at each arrival.
+// Floor 2. Invariant: no separator starts in the first `scanned` bytes, so each byte is looked at
+// once per separator, but for the longest separator's length less one at each arrival.
 
 internal import Glibc
 
@@ -19,8 +19,8 @@ struct SeparatorSearch {
         longest = separators.map(\.count).max() ?? 1
     }
 
-    /// Length of the bytes through the separator, or `nil` if more have to come. `bytes` begins at the
-    /// same byte at each call and only grows.
+    /// Length of the bytes through the separator, or `nil` if more have to come. `bytes` begins at
+    /// the same byte at each call and only grows.
     mutating func find(in bytes: UnsafeRawBufferPointer) throws(StreamError) -> Int? {
         var best: (start: Int, end: Int)?
         for separator in separators {

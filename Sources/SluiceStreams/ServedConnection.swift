@@ -1,5 +1,5 @@
-// ServedConnection: one client of a server, from accept until both its descriptor and its handler are
-// gone. Floor 2, the loop's thread. The handler's scope owns the connection.
+// ServedConnection: one client of a server, from accept until both its descriptor and its handler
+// are gone. Floor 2, the loop's thread. The handler's scope owns the connection.
 
 internal import SluiceReactor
 

@@ -5,8 +5,8 @@ public import SluiceReactor
 /// What a client is handed to: runs as a task of the server's loop.
 public typealias ClientHandler = @Sendable (StreamReader, StreamWriter) async throws -> Void
 
-/// What a client is handed to when no task is wanted: must not block; the connection then lives until
-/// it is closed, or until its reader and writer are dropped.
+/// What a client is handed to when no task is wanted: must not block; the connection then lives
+/// until it is closed, or until its reader and writer are dropped.
 public typealias PlainClientHandler = @Sendable (StreamReader, StreamWriter) -> Void
 
 /// A running service, made by `startServer`: it accepts until it is closed, kept or not.
@@ -51,9 +51,9 @@ public final class Server: @unchecked Sendable {
 
     /// Stops listening, lets handlers finish, then cancels them, then aborts their connections.
     ///
-    /// An idle connection (its handler waits in a read, and all it has received is answered) sees the end
-    /// of its stream at once; a busy one when it becomes idle. After `grace` the handlers' tasks are
-    /// cancelled, one second later what is left is aborted.
+    /// An idle connection (its handler waits in a read, and all it has received is answered) sees
+    /// the end of its stream at once; a busy one when it becomes idle. After `grace` the handlers'
+    /// tasks are cancelled, one second later what is left is aborted.
     ///
     /// - Parameter grace: zero or more. Cancelling the calling task ends it early.
     /// - Returns: how many handlers ended in which way.
@@ -101,8 +101,8 @@ public final class Server: @unchecked Sendable {
 
     /// Serves until the server is closed elsewhere and its last connection has ended.
     ///
-    /// - Throws: ``StreamError/cancelled`` when the calling task is cancelled, after closing the server
-    ///   (connections go on); the error that broke the listener, if one did.
+    /// - Throws: ``StreamError/cancelled`` when the calling task is cancelled, after closing the
+    ///   server (connections go on); the error that broke the listener, if one did.
     public nonisolated(nonsending) func serveForever() async throws(StreamError) {
         do throws(StreamError) {
             try await waitClosed()

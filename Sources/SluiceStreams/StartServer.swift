@@ -4,20 +4,22 @@ public import SluiceReactor
 
 /// Starts a TCP server and calls `handler` with a reader and a writer for each client.
 ///
-/// The handler runs as a task of the server's loop; its scope owns the connection. When it returns, what
-/// it wrote is flushed and the connection closed in order, also for a client that is still sending. When
-/// it throws, the connection is closed at once, the error is reported once, the server lives.
+/// The handler runs as a task of the server's loop; its scope owns the connection. When it returns,
+/// what it wrote is flushed and the connection closed in order, also for a client that is still
+/// sending. When it throws, the connection is closed at once, the error is reported once, the
+/// server lives.
 ///
 /// - Parameters:
-///   - host: a numeric address or a name, resolved off the loop; all of a name's addresses are listened
-///     on. `127.0.0.1` by default: nothing is exposed by omission.
+///   - host: a numeric address or a name, resolved off the loop; all of a name's addresses are
+///     listened on. `127.0.0.1` by default: nothing is exposed by omission.
 ///   - port: 0 to 65,535; 0 lets the kernel choose one, the same for every address of the host.
 ///   - loop: serves it; by default the loop the caller runs on, else ``EventLoop/background``.
 ///   - options: limits and deadlines.
 ///   - handler: gets each client.
 /// - Returns: the server, once it is bound and listening: a client may connect at once.
 /// - Throws: ``StreamError/listenFailed(address:_:)`` with the address and the call that failed;
-///   ``StreamError/invalidOption(name:rule:)``; ``StreamError/reactor(_:)`` if the name does not resolve.
+///   ``StreamError/invalidOption(name:rule:)``; ``StreamError/reactor(_:)`` if the name does not
+///   resolve.
 public nonisolated(nonsending) func startServer(
     host: String = "127.0.0.1", port: Int, on loop: EventLoop? = nil,
     options: ServerOptions = ServerOptions(), handler: @escaping ClientHandler
@@ -25,8 +27,8 @@ public nonisolated(nonsending) func startServer(
     try await startServer(host, port, loop, options, .task(handler))
 }
 
-/// The same with a plain function: it must not block, and the connection lives until it is closed or
-/// its reader and writer are dropped.
+/// The same with a plain function: it must not block, and the connection lives until it is closed
+/// or its reader and writer are dropped.
 public nonisolated(nonsending) func startServer(
     host: String = "127.0.0.1", port: Int, on loop: EventLoop? = nil,
     options: ServerOptions = ServerOptions(), handler: @escaping PlainClientHandler
@@ -53,8 +55,8 @@ private nonisolated(nonsending) func startServer(
     return try result.get()
 }
 
-/// Listens on all addresses or on none. With port 0 the first address's port is taken for the others;
-/// should one of them have it taken already, another one is tried.
+/// Listens on all addresses or on none. With port 0 the first address's port is taken for the
+/// others; should one of them have it taken already, another one is tried.
 private func listen(
     _ addresses: [SocketAddress], _ loop: EventLoop, _ settings: ServerSettings,
     _ handler: ServedConnection.Handler

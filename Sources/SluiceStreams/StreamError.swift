@@ -21,7 +21,8 @@ public enum StreamError: Error, Hashable, Sendable {
 
     /// The task was cancelled while waiting. A read has consumed nothing.
     case cancelled
-    /// The deadline of a surrounding `withTimeout` passed while waiting. A read has consumed nothing.
+    /// The deadline of a surrounding `withTimeout` passed while waiting. A read has consumed
+    /// nothing.
     case timedOut
 
     // The peer:
@@ -29,8 +30,8 @@ public enum StreamError: Error, Hashable, Sendable {
     /// The stream ended before the read was complete. `received` is all there was, now consumed;
     /// `expected` is the number of bytes asked for, `nil` when it was a separator.
     case truncated(received: [UInt8], expected: Int?)
-    /// A line or frame is longer than its limit. Nothing was consumed; `scanned` bytes were looked at
-    /// before the separator, or hold none of it. `skip(through:)` goes on behind it.
+    /// A line or frame is longer than its limit. Nothing was consumed; `scanned` bytes were looked
+    /// at before the separator, or hold none of it. `skip(through:)` goes on behind it.
     case limitExceeded(limit: Int, scanned: Int, separatorFound: Bool)
     /// The peer reset or broke the connection.
     case reset(errno: Int32)

@@ -6,16 +6,19 @@ internal import Glibc
 /// Settings of one stream. A value out of its range makes the call that gets it throw
 /// ``StreamError/invalidOption(name:rule:)``; nothing is clamped silently.
 public struct StreamOptions: Sendable {
-    /// Bytes before a line's end or separator, 1 or more; 65,536 by default. Each call may give its own.
+    /// Bytes before a line's end or separator, 1 or more; 65,536 by default. Each call may give its
+    /// own.
     public var limit = StreamBounds.lineLimit
     /// Queued bytes above which `drain` waits, 0 or more; 65,536 by default.
     public var highWaterMark = StreamBounds.highWaterMark
-    /// Queued bytes at which it goes on, 0 up to the high mark; a quarter of the high mark by default.
+    /// Queued bytes at which it goes on, 0 up to the high mark; a quarter of the high mark by
+    /// default.
     public var lowWaterMark: Int?
-    /// Queued bytes above which a write throws `outputFull`, at least the high mark; 1 MiB by default.
+    /// Queued bytes above which a write throws `outputFull`, at least the high mark; 1 MiB by
+    /// default.
     public var outputCap = StreamBounds.outputCap
-    /// The stream is aborted as `stalled` when its peer takes nothing of queued bytes for this long; 30 s
-    /// by default, `nil` waits without end.
+    /// The stream is aborted as `stalled` when its peer takes nothing of queued bytes for this
+    /// long; 30 s by default, `nil` waits without end.
     public var writeStallTimeout: Duration? = .seconds(30)
     /// How long an orderly close may take before it becomes an abort, more than 0; 5 s by default.
     public var closeTimeout: Duration = .seconds(5)
@@ -63,11 +66,11 @@ final class StreamSettings: Sendable {
 public struct ServerOptions: Sendable {
     /// Settings of each connection's stream.
     public var stream = StreamOptions()
-    /// Finished handshakes the kernel may queue, 1 or more; 4,096 by default, clipped by the kernel at
-    /// net.core.somaxconn.
+    /// Finished handshakes the kernel may queue, 1 or more; 4,096 by default, clipped by the kernel
+    /// at net.core.somaxconn.
     public var backlog = StreamBounds.backlog
-    /// Connections served at once, 1 or more. The next client waits in the backlog. By default 10,000,
-    /// or what the descriptor limit leaves when 128 are spared (half of it below 256).
+    /// Connections served at once, 1 or more. The next client waits in the backlog. By default
+    /// 10,000, or what the descriptor limit leaves when 128 are spared (half of it below 256).
     public var maxConnections: Int?
     /// Connections accepted in one wake-up, 1 or more; 16 by default.
     public var acceptsPerWakeUp = StreamBounds.acceptsPerWakeUp

@@ -1,11 +1,13 @@
-// How reads are carried out: the buffered fast paths, and the one loop behind all slow ones. Floor 2.
+// How reads are carried out: the buffered fast paths, and the one loop behind all slow ones. Floor
+// 2.
 
 internal import SluiceReactor
 
 extension StreamReader {
     // MARK: Fast paths: nil means "not without looking closer"
 
-    /// Whether a read may take buffered bytes at once: on the loop, open, alone, and not for too long.
+    /// Whether a read may take buffered bytes at once: on the loop, open, alone, and not for too
+    /// long.
     @inline(__always)
     func mayLookAtBuffered() -> Bool {
         guard transport.loop.isCurrent else { return false }

@@ -5,8 +5,8 @@ internal import SluiceReactor
 extension StreamReader {
     /// Shows the next line, its LF included, where it lies in the buffer.
     ///
-    /// The line is consumed when `body` returns or throws. `body` must not read from this reader; it may
-    /// write, also what it is shown.
+    /// The line is consumed when `body` returns or throws. `body` must not read from this reader;
+    /// it may write, also what it is shown.
     ///
     /// - Parameters:
     ///   - limit: as in `readLine`.

@@ -1,22 +1,23 @@
 // StreamReader: the receiving half that users hold. Floor 2; lives on its transport's loop.
 //
-// Each call has a fast path: take it from the buffer, without suspending, if the thread is the loop's
-// and the bytes are there. Else the shape of every operation: try, fill, try again (`reading`).
-// A call that is cancelled or times out has consumed nothing, because consuming is its last step.
+// Each call has a fast path: take it from the buffer, without suspending, if the thread is the
+// loop's and the bytes are there. Else the shape of every operation: try, fill, try again
+// (`reading`). A call that is cancelled or times out has consumed nothing, because consuming is its
+// last step.
 
 public import SluiceReactor
 
 /// The receiving half of a stream.
 ///
 /// Belongs to one event loop. Async calls made elsewhere hop to it and still do the right thing;
-/// `atEOF`, `buffered` and `unread` must be called on it. One task reads at a time: a second one gets
-/// ``StreamError/busy``. A call that finds its bytes buffered returns without suspending (and lets
-/// others run after 64 such results in a row).
+/// `atEOF`, `buffered` and `unread` must be called on it. One task reads at a time: a second one
+/// gets ``StreamError/busy``. A call that finds its bytes buffered returns without suspending (and
+/// lets others run after 64 such results in a row).
 ///
-/// All reads: bytes that came before an error are delivered before the error, which every later read
-/// repeats; the end of the stream is sticky. After this side's `close` or `abort` reads throw
-/// ``StreamError/closed`` or ``StreamError/aborted``. A read that throws ``StreamError/cancelled`` or
-/// ``StreamError/timedOut`` has consumed nothing, so the next one starts at the same byte.
+/// All reads: bytes that came before an error are delivered before the error, which every later
+/// read repeats; the end of the stream is sticky. After this side's `close` or `abort` reads throw
+/// ``StreamError/closed`` or ``StreamError/aborted``. A read that throws ``StreamError/cancelled``
+/// or ``StreamError/timedOut`` has consumed nothing, so the next one starts at the same byte.
 ///
 /// Not reading is the backpressure: nothing is received unless a read asks for it, and the kernel's
 /// window stalls the peer (tcp(7)).
@@ -52,11 +53,13 @@ public final class StreamReader: @unchecked Sendable {
 
     /// Reads exactly `count` bytes.
     ///
-    /// Memory grows with the bytes that arrive, not with `count`. The stream's limit does not apply.
+    /// Memory grows with the bytes that arrive, not with `count`. The stream's limit does not
+    /// apply.
     ///
     /// - Parameter count: 0 or more; 0 returns at once, even at the end.
-    /// - Throws: ``StreamError/truncated(received:expected:)`` when the stream ends first, with all there
-    ///   was, which is then consumed. Whether another frame comes at all is asked with ``hasMore()``.
+    /// - Throws: ``StreamError/truncated(received:expected:)`` when the stream ends first, with all
+    ///   there was, which is then consumed. Whether another frame comes at all is asked with
+    ///   ``hasMore()``.
     @inlinable
     public nonisolated(nonsending) func readExactly(
         _ count: Int
@@ -97,8 +100,9 @@ public final class StreamReader: @unchecked Sendable {
         try await readUntil(anyOf: [separator], limit: limit)
     }
 
-    /// Reads through whichever separator ends first; of two that end together the shorter one counts.
-    /// The result does not depend on how the bytes arrived. Otherwise as `readUntil(_:limit:)`.
+    /// Reads through whichever separator ends first; of two that end together the shorter one
+    /// counts. The result does not depend on how the bytes arrived. Otherwise as
+    /// `readUntil(_:limit:)`.
     ///
     /// - Parameter separators: at least one, none empty.
     public nonisolated(nonsending) func readUntil(
@@ -126,8 +130,8 @@ public final class StreamReader: @unchecked Sendable {
     ///
     /// - Parameter limit: bytes allowed in all, 1 or more; 16 MiB by default.
     /// - Returns: the bytes; empty if the stream has ended already.
-    /// - Throws: ``StreamError/limitExceeded(limit:scanned:separatorFound:)`` when more comes; nothing
-    ///   is consumed.
+    /// - Throws: ``StreamError/limitExceeded(limit:scanned:separatorFound:)`` when more comes;
+    ///   nothing is consumed.
     public nonisolated(nonsending) func readToEnd(
         limit: Int = StreamReader.readToEndLimit
     ) async throws(StreamError) -> [UInt8] {
@@ -264,7 +268,8 @@ public final class StreamReader: @unchecked Sendable {
 }
 
 extension StreamReader: CustomStringConvertible {
-    /// For example `StreamReader(127.0.0.1:50112, 12 bytes buffered, ended)`; off the loop without state.
+    /// For example `StreamReader(127.0.0.1:50112, 12 bytes buffered, ended)`; off the loop without
+    /// state.
     public var description: String {
         let peer = transport.remoteAddress.map(\.description) ?? "local"
         guard loop.isCurrent else { return "StreamReader(\(peer))" }

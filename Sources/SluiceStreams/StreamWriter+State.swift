@@ -21,8 +21,8 @@ extension StreamWriter {
         return transport.state.pointee.bytesSent
     }
 
-    /// Why the stream ended, once it has: `closed` after an orderly close, `aborted`, `reset`, `stalled`.
-    /// On the loop's thread.
+    /// Why the stream ended, once it has: `closed` after an orderly close, `aborted`, `reset`,
+    /// `stalled`. On the loop's thread.
     public var closeReason: StreamError? {
         preconditionOnLoop("closeReason", twin: "loop.spawn { }")
         guard transport.state.pointee.phase == .closed else { return nil }
@@ -55,7 +55,8 @@ extension StreamWriter {
 
     /// An integer socket option, as in socket(7) and tcp(7). On the loop's thread.
     ///
-    /// - Throws: `closed`, or `system` with the call's error, ENOTSOCK for streams that are no sockets.
+    /// - Throws: `closed`, or `system` with the call's error, ENOTSOCK for streams that are no
+    ///   sockets.
     public func socketOption(level: Int32, name: Int32) throws(StreamError) -> Int32 {
         preconditionOnLoop("socketOption", twin: "loop.spawn { }")
         return try socket("getsockopt").option(level: level, name: name)

@@ -1,23 +1,23 @@
 // StreamWriter: the sending half that users hold. Floor 2; lives on its transport's loop.
 //
-// `write` appends and puts the transport once on the loop's flush list; at the end of the turn all of
-// it leaves in one sendmsg. `send` is `write` and `drain`.
+// `write` appends and puts the transport once on the loop's flush list; at the end of the turn all
+// of it leaves in one sendmsg. `send` is `write` and `drain`.
 
 public import SluiceReactor
 
 /// The sending half of a stream.
 ///
-/// Belongs to one event loop. Async calls made elsewhere hop to it; `write`, `finishWriting` and the
-/// other sync calls must be made on it. Any number of tasks may write: each call's bytes stay together,
-/// in the order of the calls.
+/// Belongs to one event loop. Async calls made elsewhere hop to it; `write`, `finishWriting` and
+/// the other sync calls must be made on it. Any number of tasks may write: each call's bytes stay
+/// together, in the order of the calls.
 ///
 /// What was written leaves at the end of the loop's turn, the output of a turn in one system call.
-/// ``drain()`` is the flow control: it returns at once up to the high-water mark and waits for the low
-/// one above it. Who never drains is stopped by the hard cap: `write` throws
+/// ``drain()`` is the flow control: it returns at once up to the high-water mark and waits for the
+/// low one above it. Who never drains is stopped by the hard cap: `write` throws
 /// ``StreamError/outputFull(queued:)`` then.
 ///
-/// No call reports bytes as sent that were lost. After the peer's reset, every write, drain and flush
-/// throws the same error. After `close` they throw ``StreamError/closed``.
+/// No call reports bytes as sent that were lost. After the peer's reset, every write, drain and
+/// flush throws the same error. After `close` they throw ``StreamError/closed``.
 // @unchecked Sendable: an immutable reference to a transport, whose state is touched on its loop
 // alone; every entry compares the thread.
 public final class StreamWriter: @unchecked Sendable {
@@ -42,8 +42,8 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// - Parameter bytes: may be empty, which queues nothing but still throws if closed.
     /// - Throws: ``StreamError/closed`` and its kin at once after close, finish or loss;
-    ///   ``StreamError/outputFull(queued:)`` over the hard cap: nothing of it is then queued and the
-    ///   stream stays usable.
+    ///   ``StreamError/outputFull(queued:)`` over the hard cap: nothing of it is then queued and
+    ///   the stream stays usable.
     public func write(_ bytes: [UInt8]) throws(StreamError) {
         preconditionOnLoop("write", twin: "send")
         try transport.enqueue(bytes)
@@ -76,8 +76,8 @@ public final class StreamWriter: @unchecked Sendable {
 
     /// Waits until what is queued is down to the low-water mark, if it is above the high one.
     ///
-    /// Returns at once otherwise. Any number of tasks may wait. A cancelled drain loses nothing: all
-    /// bytes stay queued and the stream usable.
+    /// Returns at once otherwise. Any number of tasks may wait. A cancelled drain loses nothing:
+    /// all bytes stay queued and the stream usable.
     ///
     /// - Throws: ``StreamError/reset(errno:)`` and its kin when the bytes were lost, never success.
     @inlinable
@@ -88,8 +88,8 @@ public final class StreamWriter: @unchecked Sendable {
 
     /// `write` and `drain`. From elsewhere than the loop it hops there first.
     ///
-    /// - Throws: as both. If it throws ``StreamError/cancelled`` or ``StreamError/timedOut``, all of the
-    ///   bytes are queued: never half a message.
+    /// - Throws: as both. If it throws ``StreamError/cancelled`` or ``StreamError/timedOut``, all
+    ///   of the bytes are queued: never half a message.
     @inlinable
     public nonisolated(nonsending) func send(_ bytes: [UInt8]) async throws(StreamError) {
         if try queueOnLoop(bytes) { return }
@@ -137,12 +137,12 @@ public final class StreamWriter: @unchecked Sendable {
         loop.listForFlush(transport)
     }
 
-    /// Closes the stream in order and waits for it: what is queued leaves, the peer gets our end, its
-    /// further input is dropped until its end comes, the descriptor is closed.
+    /// Closes the stream in order and waits for it: what is queued leaves, the peer gets our end,
+    /// its further input is dropped until its end comes, the descriptor is closed.
     ///
-    /// Legal at any point, from any task, any number of times. Reads and writes that wait end: reads
-    /// with `closed`, drains when their bytes have left. Never throws; ``closeReason`` tells more.
-    /// A cancelled task does not wait any longer, the close goes on.
+    /// Legal at any point, from any task, any number of times. Reads and writes that wait end:
+    /// reads with `closed`, drains when their bytes have left. Never throws; ``closeReason`` tells
+    /// more. A cancelled task does not wait any longer, the close goes on.
     ///
     /// - Parameter within: after this it becomes an abort; the stream's `closeTimeout` by default.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
@@ -151,14 +151,15 @@ public final class StreamWriter: @unchecked Sendable {
         try? await transport.waitClosed()
     }
 
-    /// Begins to close in order, without waiting. On the loop's thread; else use ``close(within:)``.
+    /// Begins to close in order, without waiting. On the loop's thread; else use
+    /// ``close(within:)``.
     public func startClosing(within: Duration? = nil) {
         preconditionOnLoop("startClosing", twin: "close")
         transport.startClosing(within: within?.clampedNanoseconds)
     }
 
-    /// Ends the stream now: queued and unread bytes are lost, the peer gets a reset, whoever waits gets
-    /// ``StreamError/aborted``.
+    /// Ends the stream now: queued and unread bytes are lost, the peer gets a reset, whoever waits
+    /// gets ``StreamError/aborted``.
     public nonisolated(nonsending) func abort() async {
         if loop.isCurrent { return transport.startAborting() }
         await loop.hop { self.transport.startAborting() }

@@ -100,8 +100,8 @@ extension Transport {
         end(.aborted, reset: true)
     }
 
-    /// Leaves everything that knows this transport, then gives the descriptor back. Its number is free
-    /// for others the instant it is closed, so this is the last step.
+    /// Leaves everything that knows this transport, then gives the descriptor back. Its number is
+    /// free for others the instant it is closed, so this is the last step.
     private func releaseNow(reset: Bool) {
         state.pointee.phase = .closed
         loop.disarm(state.pointee.closeTimer)

@@ -159,15 +159,16 @@ extension Transport {
         }
     }
 
-    /// Whether the current task is the connection's own handler. Its cancellation comes from the server
-    /// alone, which ends its waits here (`cancelHandlerWaits`); so it needs no cancellation handler at
-    /// each wait, which saves it a third of the wait's time and the task's second memory slab.
+    /// Whether the current task is the connection's own handler. Its cancellation comes from the
+    /// server alone, which ends its waits here (`cancelHandlerWaits`); so it needs no cancellation
+    /// handler at each wait, which saves it a third of the wait's time and the task's second memory
+    /// slab.
     final var isHandlerTask: Bool {
         owner?.isHandlerTask ?? false
     }
 
-    /// The handler's task was cancelled: ends its waits on this transport. Those of other tasks that read
-    /// or write here end too; a handler's connection is closed when the handler ends.
+    /// The handler's task was cancelled: ends its waits on this transport. Those of other tasks
+    /// that read or write here end too; a handler's connection is closed when the handler ends.
     final func cancelHandlerWaits() {
         endReadWait(.cancelled)
         let waits = state.pointee.outputWaits

@@ -39,8 +39,8 @@ extension Transport {
         enqueue(allowed: array)
     }
 
-    /// Queues an array after `checkWritable` has allowed it: a part of a larger write is not refused
-    /// for the parts before it.
+    /// Queues an array after `checkWritable` has allowed it: a part of a larger write is not
+    /// refused for the parts before it.
     final func enqueue(allowed array: [UInt8]) {
         guard !array.isEmpty else { return }
         listIfFirst()
@@ -61,8 +61,8 @@ extension Transport {
         loop.listForFlush(self)
     }
 
-    /// The one place that transmits: until the queue is empty, the kernel refuses, or this turn's share
-    /// is used up; what is left over then goes in the next turn.
+    /// The one place that transmits: until the queue is empty, the kernel refuses, or this turn's
+    /// share is used up; what is left over then goes in the next turn.
     final func flushNow() {
         let turn = loop.turnNumber
         if state.pointee.flushTurn != turn {
@@ -125,8 +125,8 @@ extension Transport {
         }
     }
 
-    /// The kernel will take no more bytes. Input is left alone: what the peer sent before it broke the
-    /// connection is still to be read, and the read finds the error itself.
+    /// The kernel will take no more bytes. Input is left alone: what the peer sent before it broke
+    /// the connection is still to be read, and the read finds the error itself.
     private func outputFailed(_ errno: Int) {
         failOutput(.reset(Int32(truncatingIfNeeded: errno)))
     }
@@ -191,7 +191,8 @@ extension Transport {
         }
     }
 
-    /// Throws what has ended the output. An orderly close is no failure while its bytes still leave.
+    /// Throws what has ended the output. An orderly close is no failure while its bytes still
+    /// leave.
     private func checkOutput() throws(StreamError) {
         if let failure = state.pointee.outputFailure { throw failure.error }
         if state.pointee.phase == .closed { throw .closed }
@@ -212,8 +213,8 @@ extension Transport {
         state.pointee.stallTimer = 0
     }
 
-    /// Sent, less what still lies in the kernel: a slow peer makes progress long before the kernel asks
-    /// us for more.
+    /// Sent, less what still lies in the kernel: a slow peer makes progress long before the kernel
+    /// asks us for more.
     private var takenByPeer: UInt64 {
         state.pointee.bytesSent &- UInt64(max(0, unacknowledged))
     }

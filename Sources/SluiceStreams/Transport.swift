@@ -12,8 +12,9 @@ internal import Glibc
 package import SluiceReactor
 internal import Synchronization
 
-/// Everything hot, behind one pointer: fields of a class would cost exclusivity checks. No field may be
-/// of another module's resilient type: the layout would then be looked up at run time, at each access.
+/// Everything hot, behind one pointer: fields of a class would cost exclusivity checks. No field
+/// may be of another module's resilient type: the layout would then be looked up at run time, at
+/// each access.
 package struct TransportState {
     enum Phase: UInt8 {
         case open
@@ -108,8 +109,8 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     // MARK: The verbs of a kind
 
-    /// Receives up to `count` bytes, more than 0. Returns how many, 0 at the end, or -errno; -EAGAIN
-    /// promises that `becameReady` will tell when to try again.
+    /// Receives up to `count` bytes, more than 0. Returns how many, 0 at the end, or -errno;
+    /// -EAGAIN promises that `becameReady` will tell when to try again.
     func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int { -38 }
 
     /// Sends from the pieces in order. Returns how much was taken, more than 0, or -errno as above.
@@ -169,7 +170,8 @@ package class Transport: LoopMember, @unchecked Sendable {
         "the handler of \(remoteAddress.map(\.description) ?? "a local stream")"
     }
 
-    /// A reader or writer has gone. Any thread. With both gone nobody can read what is left or close.
+    /// A reader or writer has gone. Any thread. With both gone nobody can read what is left or
+    /// close.
     final func releaseHandle() {
         guard handles.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
         if loop.isCurrent { return forsake() }
