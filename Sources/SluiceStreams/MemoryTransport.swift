@@ -9,8 +9,8 @@ private final class MemoryPipe {
     var bytes: [UInt8] = []
     var head = 0
     var isEnded = false
-    /// The sender lost bytes or the receiver is gone.
-    var isBroken = false
+    /// What its sender and, behind the bytes, its receiver are told once one of them is gone.
+    var breakErrno: Int32 = 0
 
     var count: Int { bytes.count - head }
 }
@@ -54,7 +54,7 @@ final class MemoryTransport: Transport, @unchecked Sendable {
     override func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
         let taken = min(count, chunk, incoming.count)
         guard taken > 0 else {
-            if incoming.isBroken { return -Int(ECONNRESET) }
+            if incoming.breakErrno != 0 { return -Int(ECONNRESET) }
             return incoming.isEnded ? 0 : -Int(EAGAIN)
         }
         incoming.bytes.withUnsafeBytes { bytes in
@@ -67,12 +67,12 @@ final class MemoryTransport: Transport, @unchecked Sendable {
         }
         tell(peer, readinessOut)
         // A short count means drained, so bytes or an end left behind have to be announced.
-        if incoming.count > 0 || incoming.isEnded || incoming.isBroken { tell(self, readinessIn) }
+        if incoming.count > 0 || incoming.isEnded || incoming.breakErrno != 0 { tell(self, readinessIn) }
         return taken
     }
 
     override func transmit(_ pieces: UnsafePointer<iovec>, count: Int) -> Int {
-        if outgoing.isBroken { return -Int(EPIPE) }
+        if outgoing.breakErrno != 0 { return -Int(outgoing.breakErrno) }
         var room = min(capacity - outgoing.count, chunk)
         guard room > 0 else { return -Int(EAGAIN) }
         var sent = 0
@@ -95,15 +95,12 @@ final class MemoryTransport: Transport, @unchecked Sendable {
     }
 
     override func release(reset: Bool) {
-        // As a socket: unread input, or a deliberate reset, breaks what the peer has not read yet.
+        // As with a socket: unread input, or a deliberate reset, breaks the peer's stream; what has
+        // arrived there before is still read.
         let isLoss = reset || incoming.count > 0
-        if isLoss {
-            outgoing.isBroken = true
-            outgoing.bytes = []
-            outgoing.head = 0
-        }
+        if isLoss { outgoing.breakErrno = ECONNRESET }
         outgoing.isEnded = true
-        incoming.isBroken = true
+        incoming.breakErrno = isLoss ? ECONNRESET : EPIPE
         incoming.bytes = []
         incoming.head = 0
         tell(peer, readinessIn | readinessOut | readinessHangUp | readinessError)

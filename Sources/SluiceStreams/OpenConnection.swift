@@ -26,7 +26,11 @@ public nonisolated(nonsending) func openConnection(
     do throws(ReactorError) {
         addresses = try await resolve(host: host, port: port)
     } catch {
-        throw error == .cancelled ? .cancelled : .reactor(error)
+        switch error {
+        case .cancelled: throw .cancelled
+        case .timedOut: throw .timedOut
+        default: throw .reactor(error)
+        }
     }
     let loop = loop ?? EventLoop.current ?? EventLoop.background
     let result =

@@ -43,7 +43,7 @@ extension StreamReader {
     @usableFromInline
     func bufferedLine(limit: Int?, strippingTerminator: Bool) -> [UInt8]? {
         guard mayTakeBuffered(), let index = transport.state.pointee.input.indexOfLF(),
-            index <= limit ?? transport.settings.limit
+            limit ?? 1 > 0, index <= limit ?? transport.settings.limit
         else { return nil }
         return takeLine(index + 1, strippingTerminator: strippingTerminator)
     }

@@ -68,7 +68,7 @@ extension StreamReader {
     @usableFromInline
     func bufferedLineLength(limit: Int?) -> Int {
         guard mayTakeBuffered(), let index = transport.state.pointee.input.indexOfLF(),
-            index <= limit ?? transport.settings.limit
+            limit ?? 1 > 0, index <= limit ?? transport.settings.limit
         else { return 0 }
         return index + 1
     }

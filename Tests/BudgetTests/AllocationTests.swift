@@ -4,8 +4,8 @@ import Sluice
 import SluiceTestKit
 import Testing
 
-/// Echoes lines by the span calls, under the meter. Nothing is copied out; the lines of the meter are
-/// told from messages by their length.
+/// Echoes lines by the span calls, under the meter. Nothing is copied out; the lines of the meter
+/// are told from messages by their length.
 func meteredSpanEcho(_ meter: Meter) -> ClientHandler {
     { reader, writer in
         while true {

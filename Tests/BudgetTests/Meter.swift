@@ -1,6 +1,7 @@
-// How the budgets are measured: a client on a loop of its own talks to a server whose loop counts its
-// system calls, jobs and allocations. The client's first line starts the meter and its last line stops
-// it, both inside the handler, on the server's thread: so the counts are exact, whoever is faster.
+// How the budgets are measured: a client on a loop of its own talks to a server whose loop counts
+// its system calls, jobs and allocations. The client's first line starts the meter and its last
+// line stops it, both inside the handler, on the server's thread: so the counts are exact, whoever
+// is faster.
 
 import Sluice
 import SluiceTestKit

@@ -96,7 +96,8 @@ private final class Eventfd: LoopMember, @unchecked Sendable {
                         let number = other.fd
                         other.close(keepingDescriptor: true)
                         let fresh = Eventfd(replacing: number, loop: member.loop)
-                        // The new one is writable, which is an edge of its own, but not in this batch.
+                        // The new one is writable, which is an edge of its own, but not in this
+                        // batch.
                         let turn = member.loop.turnNumber
                         fresh.onReady = { fresh in
                             if fresh.loop.turnNumber == turn { misdelivered.withValue { $0 += 1 } }

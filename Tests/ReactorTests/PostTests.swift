@@ -123,7 +123,8 @@ private func postPatiently(_ loop: EventLoop, _ body: @escaping @Sendable () -> 
 }
 
 @Suite struct WakeUpTests {
-    /// Each round finds the loop asleep or about to be: a lost wake-up would hold its round for ever.
+    /// Each round finds the loop asleep or about to be: a lost wake-up would hold its round for
+    /// ever.
     @Test func `a sleeping loop sees each post from another thread`() async throws {
         let rounds = isLongRun ? 1_000_000 : 5_000
         try await withLoop(deadline: .seconds(300)) { loop in

@@ -4,7 +4,8 @@ import Sluice
 import SluiceTestKit
 import Testing
 
-/// A socket as edge-triggered epoll shows it: an edge when bytes or the end arrive, never otherwise.
+/// A socket as edge-triggered epoll shows it: an edge when bytes or the end arrive, never
+/// otherwise.
 private struct EdgeKernel {
     var available = 0
     var ended = false

@@ -14,8 +14,8 @@ import Testing
     /// The turn that is going on; on the loop this does not suspend.
     static func turn(_ loop: EventLoop) async -> UInt64 { await loop.statistics().turns }
 
-    /// The clock is virtual and the job that queues everything also makes the timer due, so that all
-    /// three are there when the next turn begins.
+    /// The clock is virtual and the job that queues everything also makes the timer due, so that
+    /// all three are there when the next turn begins.
     @Test func `a turn takes the inbox, fires timers and then runs the jobs of both`() async throws {
         let faults = FaultTable()
         faults.setClock(nanoseconds: 1_000_000_000)

@@ -3,8 +3,8 @@
 
 import Testing
 
-/// Two producers that each store one item, and a loop that takes and sleeps. Each step is one access
-/// to shared memory, which is sequentially consistent there as here.
+/// Two producers that each store one item, and a loop that takes and sleeps. Each step is one
+/// access to shared memory, which is sequentially consistent there as here.
 private struct Model: Hashable {
     static let producers = 2
 

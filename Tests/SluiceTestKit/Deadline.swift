@@ -11,9 +11,9 @@ public struct DeadlinePassed: Error, CustomStringConvertible {
 
 /// Runs `body` and throws ``DeadlinePassed`` if it has not ended after `duration`.
 ///
-/// The body runs in a task of its own, which is cancelled at the deadline and then left alone: a body
-/// that waits for ever fails its test and does not stop the others. The deadline is far away, since
-/// it judges nothing: it only ends what hangs.
+/// The body runs in a task of its own, which is cancelled at the deadline and then left alone: a
+/// body that waits for ever fails its test and does not stop the others. The deadline is far away,
+/// since it judges nothing: it only ends what hangs.
 public func withDeadline<R: Sendable>(
     _ duration: Duration = .seconds(30),
     sourceLocation: SourceLocation = #_sourceLocation,
@@ -73,7 +73,8 @@ private final class Race<R: Sendable>: Sendable {
     }
 }
 
-/// Waits until a condition holds, looking again in every turn of the loop and then each millisecond.
+/// Waits until a condition holds, looking again in every turn of the loop and then each
+/// millisecond.
 public func eventually(
     _ claim: String, within duration: Duration = .seconds(10),
     sourceLocation: SourceLocation = #_sourceLocation,

@@ -5,8 +5,8 @@
 @_exported public import CFaults
 internal import Synchronization
 
-/// One loop's call table. Give it to ``withLoop(faults:options:sourceLocation:_:)``, one table to one
-/// loop; it may fail calls before and while the loop runs.
+/// One loop's call table. Give it to ``withLoop(faults:options:sourceLocation:_:)``, one table to
+/// one loop; it may fail calls before and while the loop runs.
 // @unchecked Sendable: the pointer is constant and what it points at has a lock of its own.
 public final class FaultTable: @unchecked Sendable, CustomStringConvertible {
     /// What the functions of CFaults take.

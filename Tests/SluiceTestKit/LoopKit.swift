@@ -14,8 +14,8 @@ public struct LoopNotEmpty: Error, CustomStringConvertible {
 /// Runs `body` as a task of a fresh loop, under a deadline, and stops the loop afterwards.
 ///
 /// Once the body has returned, the loop must become empty: no member (connection, listener,
-/// sleeping task), no armed timer, no buffer block in use; and with a fault table no descriptor open
-/// but the loop's own two, none closed twice, none used after its close. Otherwise this throws
+/// sleeping task), no armed timer, no buffer block in use; and with a fault table no descriptor
+/// open but the loop's own two, none closed twice, none used after its close. Otherwise this throws
 /// ``LoopNotEmpty`` with the statistics in its text. A body that throws is not audited.
 ///
 /// - Parameters:
@@ -114,7 +114,8 @@ public final class Shared<Value: Sendable>: Sendable {
         try mutex.withLock { value in try body(&value) }
     }
 
-    /// Blocks the calling thread until the value passes, at most 30 s; for threads that are no loop's.
+    /// Blocks the calling thread until the value passes, at most 30 s; for threads that are no
+    /// loop's.
     public func block(until isEnough: (Value) -> Bool) {
         let end = ContinuousClock.now + .seconds(30)
         while !isEnough(value), ContinuousClock.now < end { sched_yield() }

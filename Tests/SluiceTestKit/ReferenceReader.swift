@@ -5,8 +5,8 @@ import Glibc
 public import Sluice
 
 /// A reader over bytes that are all there already. Limits are by position, so no answer depends on
-/// how bytes arrive; only `scanned` and `separatorFound` of an over-limit error do, so here they are
-/// what a reader that has everything would say.
+/// how bytes arrive; only `scanned` and `separatorFound` of an over-limit error do, so here they
+/// are what a reader that has everything would say.
 public struct ReferenceReader: Sendable {
     public private(set) var rest: ArraySlice<UInt8>
 
@@ -61,7 +61,8 @@ public struct ReferenceReader: Sendable {
         return found != nil
     }
 
-    /// Where the next match ends and how many bytes stand before it: the earliest end, then the shortest.
+    /// Where the next match ends and how many bytes stand before it: the earliest end, then the
+    /// shortest.
     public func find(_ separators: [[UInt8]]) -> (before: Int, end: Int)? {
         for end in 0...rest.count {
             let matches = separators.filter { rest.prefix(end).hasSuffix($0) }

@@ -1,5 +1,6 @@
 // What every kind of stream has to do, after trio's check_one_way_stream, check_two_way_stream and
-// check_half_closeable_stream. A new kind of stream is one call of `checkStream`. Test kit, on a loop.
+// check_half_closeable_stream. A new kind of stream is one call of `checkStream`. Test kit, on a
+// loop.
 
 public import Sluice
 import Testing
@@ -7,8 +8,8 @@ import Testing
 /// Makes two connected ends.
 public typealias PairMaker = @Sendable () async throws -> (StreamEnd, StreamEnd)
 
-/// Makes two connected ends of which the first one's output is over its high mark, while the far end
-/// does not read; `queued` bytes of ``TestBytes`` were written.
+/// Makes two connected ends of which the first one's output is over its high mark, while the far
+/// end does not read; `queued` bytes of ``TestBytes`` were written.
 public typealias CloggedPairMaker =
     @Sendable () async throws -> (near: StreamEnd, far: StreamEnd, queued: Int)
 

@@ -74,8 +74,8 @@ public enum PairKind: String, CaseIterable, Sendable, CustomTestStringConvertibl
         }
         var queued = try await clog(near.writer, highWaterMark: options.highWaterMark)
         if self == .tcp {
-            // The kernel may take more a moment later, when it gets to deliver what it has or when a
-            // delayed acknowledgement comes. So much more is queued than it has room for.
+            // The kernel may take more a moment later, when it gets to deliver what it has or when
+            // a delayed acknowledgement comes. So much more is queued than it has room for.
             let more = min(524_288, options.outputCap / 2)
             try near.writer.write(TestBytes.make(from: queued, count: more))
             queued += more
@@ -138,8 +138,8 @@ public final class Handover<Value: Sendable>: Sendable {
     }
 }
 
-/// Runs a test's body on a loop of its own with a fresh pair, under a deadline; afterwards both ends
-/// are aborted and the loop is audited for what is left.
+/// Runs a test's body on a loop of its own with a fresh pair, under a deadline; afterwards both
+/// ends are aborted and the loop is audited for what is left.
 public func withPair(
     _ kind: PairKind, options: StreamOptions = .init(), faults: FaultTable? = nil,
     sourceLocation: SourceLocation = #_sourceLocation,
@@ -151,7 +151,8 @@ public func withPair(
     }
 }
 
-/// As ``withPair(_:options:faults:sourceLocation:_:)``, with a clogged pair and the count of its bytes.
+/// As ``withPair(_:options:faults:sourceLocation:_:)``, with a clogged pair and the count of its
+/// bytes.
 public func withCloggedPair(
     _ kind: PairKind, options: StreamOptions = .init(), faults: FaultTable? = nil,
     sourceLocation: SourceLocation = #_sourceLocation,

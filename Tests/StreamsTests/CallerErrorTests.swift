@@ -1,5 +1,5 @@
-// Calls that break a rule stop the program with the rule in their words, whatever the wire says. Each
-// case runs in a process of its own.
+// Calls that break a rule stop the program with the rule in their words, whatever the wire says.
+// Each case runs in a process of its own.
 
 import Sluice
 import SluiceTestKit

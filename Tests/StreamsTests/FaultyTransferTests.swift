@@ -1,5 +1,6 @@
-// What a kernel may do at any time: short reads and writes, EAGAIN first, readiness that is not there,
-// EINTR. Both directions at once, every byte compared: 2 MB for each kind, 100 MB with SLUICE_LONG=1.
+// What a kernel may do at any time: short reads and writes, EAGAIN first, readiness that is not
+// there, EINTR. Both directions at once, every byte compared: 2 MB for each kind, 100 MB with
+// SLUICE_LONG=1.
 
 import Sluice
 import SluiceTestKit

@@ -1,5 +1,6 @@
-// B30: a server that shuts down gets each handler out of whatever it waits in, and out of nothing else
-// before. The handler's own task waits in a cheaper way than others, so every wait is tried here.
+// B30: a server that shuts down gets each handler out of whatever it waits in, and out of nothing
+// else before. The handler's own task waits in a cheaper way than others, so every wait is tried
+// here.
 
 import Sluice
 import SluiceTestKit

@@ -1,4 +1,5 @@
-// Streams and their loop: other tasks run during long reads, and when the loop stops nobody waits on.
+// Streams and their loop: other tasks run during long reads, and when the loop stops nobody waits
+// on.
 
 import Sluice
 import SluiceTestKit

@@ -83,4 +83,34 @@ import Testing
             try await reading.value
         }
     }
+
+    @Test func `RELIABILITY 62: a line handed from connection to connection passes them all`()
+        async throws
+    {
+        try await withLoop(faults: FaultTable()) { loop in
+            // Each link's reading task writes into the next link.
+            var ends: [(StreamEnd, StreamEnd)] = []
+            for index in 0..<6 {
+                ends.append(try await (index % 2 == 0 ? PairKind.tcp : .memory).makePair())
+            }
+            let links = ends
+            let passing = (0..<5).map { index in
+                loop.spawn {
+                    for try await line in links[index].1.reader.lines {
+                        try links[index + 1].0.writer.write(line + [10])
+                    }
+                    try links[index + 1].0.writer.finishWriting()
+                }
+            }
+            for number in 0..<20 { try await links[0].0.writer.send("line \(number)\n") }
+            try links[0].0.writer.finishWriting()
+            let all = try await links[5].1.reader.readToEnd()
+            #expect(all == bytes((0..<20).map { "line \($0)\n" }.joined()))
+            for task in passing { try await task.value }
+            for (near, far) in links {
+                await near.writer.abort()
+                await far.writer.abort()
+            }
+        }
+    }
 }

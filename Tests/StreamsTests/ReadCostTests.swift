@@ -1,5 +1,5 @@
-// B8: searching costs linear time. Nothing is timed: bytes that were searched are changed behind the
-// buffer's back, and a search that looked at them again would find what it must not.
+// B8: searching costs linear time. Nothing is timed: bytes that were searched are changed behind
+// the buffer's back, and a search that looked at them again would find what it must not.
 
 import Sluice
 import SluiceReactor
@@ -17,7 +17,8 @@ import Testing
             room[0] = UInt8(ascii: "x")
             buffer.append(1)
             #expect(buffer.indexOfLF() == nil)
-            // Searched, so it must not be looked at again: not in the next arrivals, not when moved.
+            // Searched, so it must not be looked at again: not in the next arrivals, not when
+            // moved.
             UnsafeMutableRawBufferPointer(mutating: buffer.bytes)[arrival] = 0x0A
             #expect(buffer.indexOfLF() == nil)
             buffer.settle(to: &pool)

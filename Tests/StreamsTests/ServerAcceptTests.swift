@@ -6,8 +6,8 @@ import SluiceTestKit
 import Testing
 
 @Suite struct ServerAcceptTests {
-    /// The connection died in the backlog, or a firewall forbade it; the injected error takes nobody
-    /// out of the backlog, so the client that waits there is served next.
+    /// The connection died in the backlog, or a firewall forbade it; the injected error takes
+    /// nobody out of the backlog, so the client that waits there is served next.
     @Test(arguments: [
         ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
         EOPNOTSUPP, ENETUNREACH, ETIMEDOUT, EINTR, EAGAIN,
@@ -28,8 +28,8 @@ import Testing
         #expect(reports.value.isEmpty)
     }
 
-    /// On virtual time, so that a second is over at once and its accept calls can be counted. The client
-    /// lives on another loop, where time is real.
+    /// On virtual time, so that a second is over at once and its accept calls can be counted. The
+    /// client lives on another loop, where time is real.
     @Test(arguments: [EMFILE, ENFILE, ENOBUFS, ENOMEM])
     func `B40: without descriptors or memory accepting rests, is reported, and recovers`(
         errno: Int32

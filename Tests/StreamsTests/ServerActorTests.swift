@@ -1,5 +1,6 @@
 // Readers and writers inside actors: pinned ones, ordinary ones, and ordinary ones that tasks
-// elsewhere use at the same time. Whichever thread an actor's turn runs on, the calls do what they say.
+// elsewhere use at the same time. Whichever thread an actor's turn runs on, the calls do what they
+// say.
 
 import Sluice
 import SluiceTestKit
@@ -95,8 +96,9 @@ private actor PinnedSession {
         }
     }
 
-    /// While others keep the actor busy on their threads, its reads come back on one of those. What the
-    /// loop's connections share would be torn, if such a read went on there as if it were at home.
+    /// While others keep the actor busy on their threads, its reads come back on one of those. What
+    /// the loop's connections share would be torn, if such a read went on there as if it were at
+    /// home.
     @Test func `an actor that tasks elsewhere keep busy reads and answers every line`() async throws {
         try await withServer(handler: { reader, writer in
             let session = Session(StreamEnd((reader, writer)))

@@ -1,5 +1,5 @@
-// The end of a served connection: nothing of a reply is lost, whatever the client still sends, and no
-// descriptor stays. Broadcasts over stored writers.
+// The end of a served connection: nothing of a reply is lost, whatever the client still sends, and
+// no descriptor stays. Broadcasts over stored writers.
 
 import Sluice
 import SluiceTestKit

@@ -9,8 +9,8 @@ let echoLines: ClientHandler = { reader, writer in
     while let line = try await reader.readLine() { try await writer.send(line) }
 }
 
-/// Runs a server and `body` on one loop, and shuts the server down afterwards; then the loop is audited
-/// for what is left, descriptors included.
+/// Runs a server and `body` on one loop, and shuts the server down afterwards; then the loop is
+/// audited for what is left, descriptors included.
 ///
 /// - Parameters:
 ///   - isVirtual: the loop's clock is virtual, so that deadlines pass when nothing else can happen.

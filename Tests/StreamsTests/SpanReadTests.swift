@@ -140,7 +140,8 @@ extension RawSpan {
         }
     }
 
-    /// A broadcast: the stream that is read is closed by the first write, the others still get the line.
+    /// A broadcast: the stream that is read is closed by the first write, the others still get the
+    /// line.
     @Test(arguments: PairKind.allCases)
     func `the bytes shown stay as they are until the body returns, whatever it closes`(
         _ kind: PairKind

@@ -67,7 +67,8 @@ import Testing
         _ kind: PairKind
     ) async throws {
         try await withPair(kind) { near, far in
-            // Large parts are queued by reference, so each needs a piece of its own; small ones not.
+            // Large parts are queued by reference, so each needs a piece of its own; small ones
+            // not.
             let small = (0..<3_000).map { TestBytes.make(from: $0 * 3, count: 3) }
             try await near.writer.send(contentsOf: small)
             let large = (0..<40).map { TestBytes.make(from: 9_000 + $0 * 5_000, count: 5_000) }
