@@ -67,7 +67,9 @@ final class MemoryTransport: Transport, @unchecked Sendable {
         }
         tell(peer, readinessOut)
         // A short count means drained, so bytes or an end left behind have to be announced.
-        if incoming.count > 0 || incoming.isEnded || incoming.breakErrno != 0 { tell(self, readinessIn) }
+        if incoming.count > 0 || incoming.isEnded || incoming.breakErrno != 0 {
+            tell(self, readinessIn)
+        }
         return taken
     }
 

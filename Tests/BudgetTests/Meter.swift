@@ -80,7 +80,8 @@ func meteredEcho(_ meter: Meter) -> ClientHandler {
 
 /// Runs a server on a counting loop, and the client on another loop; gives what the server spent.
 func spending(
-    handler: (Meter) -> ClientHandler = meteredEcho, sourceLocation: SourceLocation = #_sourceLocation,
+    handler: (Meter) -> ClientHandler = meteredEcho,
+    sourceLocation: SourceLocation = #_sourceLocation,
     client: @escaping @Sendable (Server) async throws -> Void
 ) async throws -> Spending {
     let faults = FaultTable()

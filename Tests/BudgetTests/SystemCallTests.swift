@@ -65,7 +65,7 @@ import Testing
     @Test func `fifty connections that are ready together share one wait`() async throws {
         let rounds = 20
         let areSent = Shared(false)
-        let spent = try await spending(handler: { meter in
+        let spent = try await spending { meter in
             { reader, writer in
                 while let line = try await reader.readLine() {
                     if line == startLine { await meter.start(reader.loop) }
@@ -77,7 +77,7 @@ import Testing
                     try await writer.send(line)
                 }
             }
-        }) { server in
+        } client: { server in
             let control = try await connect(server)
             var clients: [StreamEnd] = []
             for _ in 0..<50 { clients.append(try await connect(server)) }
@@ -104,7 +104,9 @@ import Testing
         // The hold, and all the others together; now and then one that came before the hold.
         #expect(spent.waits <= 4 * rounds + 1, "\(spent)")
         #expect(
-            Set(spent.calls.keys).subtracting(["epoll_pwait2"]) == ["epoll_wait", "recv", "sendmsg"])
+            Set(spent.calls.keys).subtracting(["epoll_pwait2"]) == [
+                "epoll_wait", "recv", "sendmsg",
+            ])
     }
 
     /// From accept to close; the client closes first.

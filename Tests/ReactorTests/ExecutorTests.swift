@@ -177,6 +177,28 @@ private func assumeOffItsLoop(_ pinned: Pinned) {
         }
     }
 
+    /// Such a task is on the loop's thread until its first wait, and then wherever it likes.
+    @Test func `a bare Task.immediate begun on the loop may sleep`() async throws {
+        try await withLoop { loop in
+            let tasks = Shared<[Task<Bool, any Error>]>([])
+            for _ in 0..<20 {
+                try loop.post {
+                    let task = Task.immediate {
+                        let began = loop.isCurrent
+                        for _ in 0..<3 { try await sleep(for: .microseconds(20)) }
+                        return began
+                    }
+                    tasks.append(task)
+                }
+            }
+            try await waitUntil { tasks.value.count == 20 }
+            for task in tasks.value {
+                let began = try await task.value
+                #expect(began)
+            }
+        }
+    }
+
     @Test func `cancelling a spawned task ends its waits as cancelled`() async throws {
         try await withLoop { loop in
             let task = loop.spawn(name: "napper") { try await sleep(for: .seconds(3_600)) }

@@ -11,7 +11,8 @@ import Testing
             var generator = SeededGenerator()
             let seed = generator.seed
             let early = Shared(0)
-            let durations = (0..<200).map { _ in UInt64.random(in: 1...4_000_000, using: &generator) }
+            let durations = (0..<200).map { _ in UInt64.random(in: 1...4_000_000, using: &generator)
+            }
             let tasks = durations.map { nanoseconds in
                 loop.spawn {
                     let before = loop.now()

@@ -16,7 +16,8 @@ import Testing
 
     /// The clock is virtual and the job that queues everything also makes the timer due, so that
     /// all three are there when the next turn begins.
-    @Test func `a turn takes the inbox, fires timers and then runs the jobs of both`() async throws {
+    @Test func `a turn takes the inbox, fires timers and then runs the jobs of both`() async throws
+    {
         let faults = FaultTable()
         faults.setClock(nanoseconds: 1_000_000_000)
         try await withLoop(faults: faults) { loop in
@@ -99,7 +100,8 @@ import Testing
         }
     }
 
-    @Test func `a closure posted on the loop runs in the next turn, not in this one`() async throws {
+    @Test func `a closure posted on the loop runs in the next turn, not in this one`() async throws
+    {
         try await withLoop { loop in
             let hasRun = Shared(false)
             try loop.post { hasRun.set(true) }

@@ -15,7 +15,7 @@ import Testing
     func `an errno that concerns one connection is passed over`(errno: Int32) async throws {
         let faults = FaultTable()
         let reports = Shared<[Report]>([])
-        try await withServer(faults: faults, reports: reports) { server in
+        try await withEchoServer(faults: faults, reports: reports) { server in
             for round in 0..<3 {
                 faults.fail(CF_ACCEPT4, with: errno, times: 3)
                 let client = try await server.connect()
@@ -36,7 +36,7 @@ import Testing
     ) async throws {
         let faults = FaultTable()
         let reports = Shared<[Report]>([])
-        try await withServer(faults: faults, isVirtual: true, reports: reports) { server in
+        try await withEchoServer(faults: faults, isVirtual: true, reports: reports) { server in
             faults.fail(CF_ACCEPT4, with: errno, times: .max)
             let client = try await EventLoop.background.spawn {
                 let client = try await server.connect()
@@ -69,7 +69,7 @@ import Testing
 
     @Test func `B40: connections go on while accepting rests`() async throws {
         let faults = FaultTable()
-        try await withServer(faults: faults) { server in
+        try await withEchoServer(faults: faults) { server in
             let first = try await server.connect()
             try await first.echo("before")
             faults.fail(CF_ACCEPT4, with: EMFILE, times: .max)
@@ -85,7 +85,7 @@ import Testing
 
     @Test func `closing a server whose accepting rests leaves nothing`() async throws {
         let faults = FaultTable()
-        try await withServer(faults: faults) { server in
+        try await withEchoServer(faults: faults) { server in
             faults.fail(CF_ACCEPT4, with: ENFILE, times: .max)
             let client = try await server.connect()
             try await waitUntil { await server.statistics().acceptPauses > 0 }
@@ -101,7 +101,7 @@ import Testing
     ) async throws {
         let faults = FaultTable()
         let reports = Shared<[Report]>([])
-        try await withServer(faults: faults, reports: reports) { server in
+        try await withEchoServer(faults: faults, reports: reports) { server in
             let first = try await server.connect()
             try await first.echo("before")
             let serving = await started { try await server.serveForever() }
@@ -125,7 +125,7 @@ import Testing
     {
         let faults = FaultTable()
         let reports = Shared<[Report]>([])
-        try await withServer(faults: faults, reports: reports) { server in
+        try await withEchoServer(faults: faults, reports: reports) { server in
             let client = try await EventLoop.background.spawn {
                 try await server.connect()
             }.value

@@ -61,26 +61,26 @@ private actor PinnedSession {
     }
 
     @Test func `an ordinary actor serves a connection`() async throws {
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             try await Session(StreamEnd((reader, writer))).serve()
-        }) { server in
+        } client: { server in
             try await visit(server)
         }
     }
 
     @Test func `an actor pinned to the loop serves a connection`() async throws {
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             try await PinnedSession(StreamEnd((reader, writer))).serve()
-        }) { server in
+        } client: { server in
             try await visit(server)
         }
     }
 
     @Test func `a task without the loop serves a connection through a pinned actor`() async throws {
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             let session = PinnedSession(StreamEnd((reader, writer)))
             try await Task.detached { try await session.serve() }.value
-        }) { server in
+        } client: { server in
             try await visit(server)
         }
     }
@@ -88,10 +88,10 @@ private actor PinnedSession {
     @Test func `a task without the loop serves a connection through an ordinary actor`()
         async throws
     {
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             let session = Session(StreamEnd((reader, writer)))
             try await Task.detached { try await session.serve() }.value
-        }) { server in
+        } client: { server in
             try await visit(server)
         }
     }
@@ -99,8 +99,9 @@ private actor PinnedSession {
     /// While others keep the actor busy on their threads, its reads come back on one of those. What
     /// the loop's connections share would be torn, if such a read went on there as if it were at
     /// home.
-    @Test func `an actor that tasks elsewhere keep busy reads and answers every line`() async throws {
-        try await withServer(handler: { reader, writer in
+    @Test func `an actor that tasks elsewhere keep busy reads and answers every line`() async throws
+    {
+        try await withServer { reader, writer in
             let session = Session(StreamEnd((reader, writer)))
             let isOver = Shared(false)
             let others = (0..<2).map { _ in
@@ -111,7 +112,7 @@ private actor PinnedSession {
             try await session.serve()
             isOver.set(true)
             for other in others { await other.value }
-        }) { server in
+        } client: { server in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<8 { group.addTask { try await Self.visitInPieces(server) } }
                 try await group.waitForAll()
@@ -215,7 +216,8 @@ private actor PinnedSession {
         }
     }
 
-    @Test func `a handler that holds up the loop before its first wait is named too`() async throws {
+    @Test func `a handler that holds up the loop before its first wait is named too`() async throws
+    {
         let faults = FaultTable()
         faults.setClock(nanoseconds: 1_000_000_000)
         let reports = Shared<[Report]>([])

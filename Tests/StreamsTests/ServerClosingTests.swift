@@ -16,10 +16,10 @@ private struct Oops: Error {}
         let count = 8_000_000
         let rounds = isLongRun ? 1_000 : 3
         let reply = TestBytes.make(count: count)
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             _ = try await reader.readLine()
             try writer.write(reply)
-        }) { server in
+        } client: { server in
             for round in 0..<rounds {
                 let client = try await server.connect()
                 try await client.writer.send("request\n")
@@ -44,7 +44,7 @@ private struct Oops: Error {}
     @Test func `of 300 clients that half-close after their last line, each gets it back`()
         async throws
     {
-        try await withServer { server in
+        try await withEchoServer { server in
             var complete = 0
             for number in 0..<300 {
                 let client = try await server.connect()
@@ -63,11 +63,11 @@ private struct Oops: Error {}
         async throws
     {
         let reports = Shared<[Report]>([])
-        try await withServer(reports: reports, handler: { reader, writer in
+        try await withServer(reports: reports) { reader, writer in
             _ = try await reader.readLine()
             try writer.write("sorry\n")
             throw Oops()
-        }) { server in
+        } client: { server in
             for _ in 0..<20 {
                 let client = try await server.connect()
                 try await client.writer.send("x\n")
@@ -87,13 +87,13 @@ private struct Oops: Error {}
         ]
         let reports = Shared<[Report]>([])
         let next = Shared(0)
-        try await withServer(reports: reports, handler: { _, _ in
+        try await withServer(reports: reports) { _, _ in
             let index = next.withLock { index in
                 defer { index += 1 }
                 return index
             }
             throw errors[index]
-        }) { server in
+        } client: { server in
             for _ in errors {
                 let client = try await server.connect()
                 _ = try? await client.reader.read()
@@ -106,12 +106,12 @@ private struct Oops: Error {}
 
     @Test func `a handler's failure does not touch the others`() async throws {
         let reports = Shared<[Report]>([])
-        try await withServer(reports: reports, handler: { reader, writer in
+        try await withServer(reports: reports) { reader, writer in
             while let line = try await reader.readLine() {
                 if line == bytes("throw\n") { throw Oops() }
                 try await writer.send(line)
             }
-        }) { server in
+        } client: { server in
             let steady = try await server.connect()
             for round in 0..<30 {
                 let client = try await server.connect()
@@ -125,18 +125,18 @@ private struct Oops: Error {}
         #expect(reports.value.count == 30)
     }
 
-    /// The table's ledger, which `withServer` audits, knows each descriptor.
+    /// The table's ledger, which `withEchoServer` audits, knows each descriptor.
     @Test func `B36: a thousand connections at twenty a time leave no descriptor`() async throws {
         let faults = FaultTable()
         let reports = Shared<[Report]>([])
-        try await withServer(faults: faults, reports: reports, handler: { reader, writer in
+        try await withServer(faults: faults, reports: reports) { reader, writer in
             switch try await reader.readLine() {
             case bytes("throw\n"): throw Oops()
             case bytes("abort\n"): await writer.abort()
             case let line?: try await writer.send(line)
             case nil: break
             }
-        }) { server in
+        } client: { server in
             let before = faults.ledger.open
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for worker in 0..<20 {
@@ -197,10 +197,10 @@ private struct Oops: Error {}
 
     @Test func `a broadcast from elsewhere than the loop sends to all of them`() async throws {
         let writers = Shared<[StreamWriter]>([])
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             writers.append(writer)
             try await echoLines(reader, writer)
-        }) { server in
+        } client: { server in
             var clients: [StreamEnd] = []
             for _ in 0..<5 { clients.append(try await server.connect()) }
             try await waitUntil { writers.value.count == 5 }

@@ -67,7 +67,7 @@ private final class FullBacklog {
         call: cf_call, name: String, errno: Int32
     ) async throws {
         let faults = FaultTable()
-        try await withServer(faults: faults) { server in
+        try await withEchoServer(faults: faults) { server in
             let before = faults.ledger.open
             faults.fail(call, with: errno)
             do {
@@ -89,7 +89,7 @@ private final class FullBacklog {
         async throws
     {
         let faults = FaultTable()
-        try await withServer(faults: faults) { server in
+        try await withEchoServer(faults: faults) { server in
             for n in 1...4 as ClosedRange<UInt64> {
                 faults.fail(CF_EPOLL_CTL, with: ENOSPC, at: n)
                 if let client = try? await server.connect() {
@@ -106,7 +106,7 @@ private final class FullBacklog {
 
     @Test func `an interrupted connect goes on`() async throws {
         let faults = FaultTable()
-        try await withServer(faults: faults) { server in
+        try await withEchoServer(faults: faults) { server in
             faults.fail(CF_CONNECT, with: EINTR)
             let client = try await server.connect()
             try await client.echo("hello")
@@ -115,7 +115,7 @@ private final class FullBacklog {
     }
 
     @Test func `a name's addresses are tried until one answers`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             // The server listens on 127.0.0.1 alone, "localhost" may mean ::1 as well.
             let client = StreamEnd(
                 try await openConnection(host: "localhost", port: server.port))
@@ -185,7 +185,7 @@ private final class FullBacklog {
     }
 
     @Test func `a connection whose halves are dropped closes by itself`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             for _ in 0..<20 { _ = try await server.connect() }
             try await waitUntil {
                 let statistics = await server.statistics()

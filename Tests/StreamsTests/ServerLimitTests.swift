@@ -9,7 +9,7 @@ import Testing
         var options = ServerOptions()
         options.maxConnections = 3
         let faults = FaultTable()
-        try await withServer(faults: faults, options: options) { server in
+        try await withEchoServer(faults: faults, options: options) { server in
             var clients: [StreamEnd] = []
             for number in 0..<5 {
                 // The kernel answers those that wait, too.
@@ -41,7 +41,7 @@ import Testing
         options.maxConnections = 1
         let most = Shared(0)
         let now = Shared(0)
-        try await withServer(options: options, handler: { reader, writer in
+        try await withServer(options: options) { reader, writer in
             let count = now.withLock { count in
                 count += 1
                 return count
@@ -49,7 +49,7 @@ import Testing
             most.withLock { $0 = max($0, count) }
             while let line = try await reader.readLine() { try await writer.send(line) }
             now.withLock { $0 -= 1 }
-        }) { server in
+        } client: { server in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<20 {
                     group.addTask {
@@ -69,7 +69,7 @@ import Testing
     @Test func `no more clients are accepted in one wake-up than the option says`() async throws {
         var options = ServerOptions()
         options.acceptsPerWakeUp = 3
-        try await withServer(options: options) { server in
+        try await withEchoServer(options: options) { server in
             let areConnected = Shared(false)
             let connecting = EventLoop.background.spawn {
                 var clients: [StreamEnd] = []
@@ -94,7 +94,7 @@ import Testing
     @Test func `a full server that is closed resets those who wait, and ends`() async throws {
         var options = ServerOptions()
         options.maxConnections = 1
-        try await withServer(options: options) { server in
+        try await withEchoServer(options: options) { server in
             let first = try await server.connect()
             try await first.echo("first")
             let second = try await server.connect()
@@ -114,12 +114,12 @@ import Testing
 
     /// The flood never lets its connection run dry; the others must have their turns all the same.
     @Test func `B42: one client that floods does not keep others from being served`() async throws {
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             guard try await reader.readLine() == bytes("flood\n") else {
                 return try await echoLines(reader, writer)
             }
             while try await reader.read() != nil {}
-        }) { server in
+        } client: { server in
             let isOver = Shared(false)
             let flood = EventLoop.background.spawn {
                 let client = try await server.connect()

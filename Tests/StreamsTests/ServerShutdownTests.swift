@@ -27,13 +27,13 @@ private final class Stubbornness: Sendable {
     {
         let stubbornness = Stubbornness()
         let reports = Shared<[Report]>([])
-        try await withServer(isVirtual: true, reports: reports, handler: { reader, writer in
+        try await withServer(isVirtual: true, reports: reports) { reader, writer in
             switch try await reader.readLine() {
             case bytes("sleep\n"): try await sleep(for: .seconds(3_600))
             case bytes("stubborn\n"): await stubbornness.wait()
             default: try await echoLines(reader, writer)
             }
-        }) { server in
+        } client: { server in
             var clients: [StreamEnd] = []
             for line in ["echo", "echo", "echo", "sleep", "sleep", "stubborn"] {
                 let client = try await server.connect()
@@ -63,12 +63,12 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `B39: a busy connection answers within the grace, then sees the end`() async throws {
-        try await withServer(isVirtual: true, handler: { reader, writer in
+        try await withServer(isVirtual: true) { reader, writer in
             while let line = try await reader.readLine() {
                 try await sleep(for: .seconds(2))
                 try await writer.send(line)
             }
-        }) { server in
+        } client: { server in
             let client = try await server.connect()
             try await client.writer.send("question\n")
             await settle()
@@ -81,7 +81,7 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `B39: nobody is accepted any more, and the error names the address`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let counts = await server.shutdown(grace: .seconds(10))
             #expect(counts.all == [0, 0, 0])
             let address = try #require(server.addresses.first)
@@ -101,8 +101,9 @@ private final class Stubbornness: Sendable {
         }
     }
 
-    @Test func `a shutdown without connections returns at once, also the second time`() async throws {
-        try await withServer { server in
+    @Test func `a shutdown without connections returns at once, also the second time`() async throws
+    {
+        try await withEchoServer { server in
             for _ in 0..<3 {
                 #expect(await server.shutdown(grace: .seconds(3_600)).all == [0, 0, 0])
             }
@@ -110,9 +111,9 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `cancelling who waits for a shutdown ends the grace`() async throws {
-        try await withServer(handler: { _, _ in
+        try await withServer { _, _ in
             try await sleep(for: .seconds(3_600))
-        }) { server in
+        } client: { server in
             let client = try await server.connect()
             try await waitUntil { await server.statistics().current == 1 }
             let shutdown = await started { await server.shutdown(grace: .seconds(3_600)) }
@@ -125,7 +126,7 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `a peer that does not close is not waited for longer than the grace`() async throws {
-        try await withServer(isVirtual: true) { server in
+        try await withEchoServer(isVirtual: true) { server in
             let client = try await server.connect()
             try await client.echo("hello")
             let before = server.loop.now()
@@ -138,7 +139,7 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `shutdown off the loop works`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let client = try await server.connect()
             try await client.echo("hello")
             let shutdown = Task.detached { await server.shutdown(grace: .seconds(5)) }
@@ -151,7 +152,7 @@ private final class Stubbornness: Sendable {
 
 @Suite struct ServerWaitTests {
     @Test func `cancelling one who waits for the close does not disturb the others`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let client = try await server.connect()
             try await client.echo("hello")
             let one = await started { try await server.waitClosed() }
@@ -171,7 +172,7 @@ private final class Stubbornness: Sendable {
     @Test func `serveForever returns when the server is closed and its last client has left`()
         async throws
     {
-        try await withServer { server in
+        try await withEchoServer { server in
             let client = try await server.connect()
             try await client.echo("hello")
             let isOver = Shared(false)
@@ -189,7 +190,7 @@ private final class Stubbornness: Sendable {
     }
 
     @Test func `cancelling serveForever closes the server, its connections go on`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let client = try await server.connect()
             try await client.echo("hello")
             let serving = await started { try await server.serveForever() }

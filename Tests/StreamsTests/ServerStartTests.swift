@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct ServerStartTests {
     @Test func `B37: the address is known and answers before the first accept`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let address = try #require(server.addresses.first)
             #expect(server.addresses.count == 1)
             #expect(address.host == "127.0.0.1")
@@ -54,10 +54,10 @@ import Testing
 
     @Test func `the peers know each other's addresses, after the close too`() async throws {
         let seen = Shared<[SocketAddress?]>([])
-        try await withServer(handler: { reader, writer in
+        try await withServer { reader, writer in
             seen.set([writer.remoteAddress, writer.localAddress])
             _ = try await reader.readLine()
-        }) { server in
+        } client: { server in
             let client = try await server.connect()
             try await client.writer.send("x\n")
             #expect(try await client.reader.read() == nil)
@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test func `a port that is taken says so, with the address`() async throws {
-        try await withServer { server in
+        try await withEchoServer { server in
             let port = server.port
             let address = try #require(server.addresses.first)
             do throws(StreamError) {
@@ -76,8 +76,10 @@ import Testing
                 await second.close()
                 Issue.record("bound twice")
             } catch {
-                #expect(error == .listenFailed(
-                    address: address, SystemError(call: "bind", errno: EADDRINUSE)))
+                #expect(
+                    error
+                        == .listenFailed(
+                            address: address, SystemError(call: "bind", errno: EADDRINUSE)))
                 #expect("\(error)".contains("127.0.0.1:\(port)"))
                 #expect("\(error)".contains("Address already in use"))
             }
@@ -236,7 +238,7 @@ import Testing
         options.stream.outputCap = 0
         options.stream.writeStallTimeout = nil
         options.stream.closeTimeout = .seconds(Int64.max)
-        try await withServer(options: options) { server in
+        try await withEchoServer(options: options) { server in
             for _ in 0..<3 {
                 let client = try await server.connect()
                 try await client.echo("x")

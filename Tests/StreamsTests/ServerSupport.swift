@@ -9,7 +9,7 @@ let echoLines: ClientHandler = { reader, writer in
     while let line = try await reader.readLine() { try await writer.send(line) }
 }
 
-/// Runs a server and `body` on one loop, and shuts the server down afterwards; then the loop is
+/// Runs a server and `client` on one loop, and shuts the server down afterwards; then the loop is
 /// audited for what is left, descriptors included.
 ///
 /// - Parameters:
@@ -18,8 +18,8 @@ let echoLines: ClientHandler = { reader, writer in
 func withServer(
     faults: FaultTable = FaultTable(), isVirtual: Bool = false, options: ServerOptions = .init(),
     reports: Shared<[Report]> = Shared([]), sourceLocation: SourceLocation = #_sourceLocation,
-    handler: @escaping ClientHandler = echoLines,
-    _ body: @escaping @Sendable (Server) async throws -> Void
+    handler: @escaping ClientHandler,
+    client: @escaping @Sendable (Server) async throws -> Void
 ) async throws {
     if isVirtual { faults.setClock(nanoseconds: 1_000_000_000) }
     var options = options
@@ -27,13 +27,24 @@ func withServer(
     try await withLoop(faults: faults, sourceLocation: sourceLocation) { [options] _ in
         let server = try await startServer(port: 0, options: options, handler: handler)
         do {
-            try await body(server)
+            try await client(server)
         } catch {
             await server.shutdown(grace: .zero)
             throw error
         }
         await server.shutdown(grace: .zero)
     }
+}
+
+/// The same with a server that echoes lines.
+func withEchoServer(
+    faults: FaultTable = FaultTable(), isVirtual: Bool = false, options: ServerOptions = .init(),
+    reports: Shared<[Report]> = Shared([]), sourceLocation: SourceLocation = #_sourceLocation,
+    client: @escaping @Sendable (Server) async throws -> Void
+) async throws {
+    try await withServer(
+        faults: faults, isVirtual: isVirtual, options: options, reports: reports,
+        sourceLocation: sourceLocation, handler: echoLines, client: client)
 }
 
 extension Server {
