@@ -96,8 +96,13 @@ extension EventLoop {
         }
     }
 
+    /// Whether the current task runs on this loop and will be here again after each suspension. A
+    /// task may be on the loop's thread without being at home: in an actor pinned to the loop, or
+    /// begun by a bare `Task.immediate`. What suspends has to `hop` then, too.
+    package var isHome: Bool { isCurrent && isPreferredByCurrentTask }
+
     /// Whether the current task's nonisolated code runs on this loop.
-    var isPreferredByCurrentTask: Bool {
+    package var isPreferredByCurrentTask: Bool {
         withUnsafeCurrentTask { $0?.unownedTaskExecutor == asUnownedTaskExecutor() }
     }
 

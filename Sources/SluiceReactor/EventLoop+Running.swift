@@ -2,7 +2,6 @@
 
 package import CEpoll
 internal import Glibc
-internal import Synchronization
 
 extension EventLoop {
     /// The process-wide loop, on a thread of its own, started at first use and never stopped. It
@@ -118,7 +117,7 @@ extension EventLoop {
 
 /// Where the root task leaves its result.
 private final class ResultBox<T: Sendable>: Sendable {
-    let result = Mutex<Result<T, any Error>?>(nil)
+    let result = Locked<Result<T, any Error>?>(nil)
 }
 
 /// Those who wait for a loop's thread to end.
@@ -127,7 +126,7 @@ final class LoopEnding: Sendable {
         var waiters: [UnsafeContinuation<Void, Never>] = []
         var hasEnded = false
     }
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func wait(_ continuation: UnsafeContinuation<Void, Never>) {
         let hasEnded = state.withLock { state in

@@ -35,7 +35,7 @@ final class Inbox: Sendable {
 
     /// Closures held at most. Jobs are not refused: each is a task that somebody already made.
     private let capacity: Int
-    private let contents = Mutex(Contents())
+    private let contents = Locked(Contents())
     private let pending = Atomic(false)
     private let sleeping = Atomic(false)
 

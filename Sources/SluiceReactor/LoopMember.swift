@@ -59,19 +59,10 @@ open class LoopMember: @unchecked Sendable {
 }
 
 extension LoopMember {
-    /// Suspends the current task until its wait is ended. On the loop's thread.
+    /// Suspends the current task, which must be at home, until its wait is ended.
     ///
     /// - Parameter park: gets the continuation and the wait's number, both for `begin`.
     package nonisolated(nonsending) final func suspend(
-        _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
-    ) async -> WaitOutcome {
-        // A task may be on the loop's thread without preferring the loop: in an actor pinned to it,
-        // or begun by a bare `Task.immediate`. The closures below would then run elsewhere.
-        if loop.isPreferredByCurrentTask { return await suspendHere(park) }
-        return await withTaskExecutorPreference(loop) { await suspendHere(park) }
-    }
-
-    private nonisolated(nonsending) final func suspendHere(
         _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
     ) async -> WaitOutcome {
         let number = loop.nextWaitNumber()

@@ -1,7 +1,6 @@
 // offload: blocking or CPU-heavy work on a bounded pool of threads, away from every loop. Floor 1.
 
 internal import Glibc
-internal import Synchronization
 
 /// Runs blocking or CPU-heavy work on a thread of a bounded pool and gives its result back.
 ///
@@ -38,7 +37,7 @@ private final class OffloadedWork<T: Sendable>: Sendable {
         var continuation: UnsafeContinuation<T, any Error>?
         var isCancelled = false
     }
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func begin(_ continuation: UnsafeContinuation<T, any Error>) {
         let isCancelled = state.withLock { state in

@@ -1,7 +1,6 @@
 // Report: what a running loop or server has to tell its operator. Floor 1; any thread.
 
 internal import Glibc
-internal import Synchronization
 
 /// Something an operator should know: a handler threw, accepting paused, a turn was too long.
 public struct Report: Sendable, CustomStringConvertible {
@@ -75,7 +74,7 @@ package final class ReportLimit: Sendable {
         var last: ContinuousClock.Instant
         var suppressed: Int
     }
-    private let seen = Mutex<[Report.Kind: Seen]>([:])
+    private let seen = Locked<[Report.Kind: Seen]>([:])
 
     package init() {}
 

@@ -12,10 +12,10 @@ public nonisolated(nonsending) func sleep(for duration: Duration) async throws(R
     let nanoseconds = duration.clampedNanoseconds
     guard nanoseconds > 0 else { return }
     let outcome: WaitOutcome
-    if let loop = EventLoop.current {
+    let loop = EventLoop.current ?? .background
+    if loop.isHome {
         outcome = await Sleeper(loop: loop).sleep(nanoseconds)
     } else {
-        let loop = EventLoop.background
         outcome = await loop.hop { await Sleeper(loop: loop).sleep(nanoseconds) }
     }
     switch outcome {

@@ -34,7 +34,7 @@ public nonisolated(nonsending) func openConnection(
     }
     let loop = loop ?? EventLoop.current ?? EventLoop.background
     let result =
-        loop.isCurrent
+        loop.isHome
         ? await connect(addresses, host, port, loop, settings)
         : await loop.hop { await connect(addresses, host, port, loop, settings) }
     let transport = try result.get()

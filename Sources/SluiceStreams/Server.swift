@@ -59,7 +59,7 @@ public final class Server: @unchecked Sendable {
     /// - Returns: how many handlers ended in which way.
     @discardableResult
     public nonisolated(nonsending) func shutdown(grace: Duration) async -> ShutdownCounts {
-        guard loop.isCurrent else { return await loop.hop { await self.shutdown(grace: grace) } }
+        guard loop.isHome else { return await loop.hop { await self.shutdown(grace: grace) } }
         closeListeners()
         let all = connections
         for connection in all { connection.startDraining() }
@@ -88,7 +88,7 @@ public final class Server: @unchecked Sendable {
     ///
     /// - Throws: ``StreamError/cancelled`` or ``StreamError/timedOut`` for this task alone.
     public nonisolated(nonsending) func waitClosed() async throws(StreamError) {
-        guard loop.isCurrent else {
+        guard loop.isHome else {
             let result: Result<Void, StreamError> = await loop.hop {
                 do throws(StreamError) { return .success(try await self.waitClosed()) } catch {
                     return .failure(error)

@@ -60,7 +60,7 @@ extension StreamReader {
         upTo count: Int
     ) async throws(StreamError) -> [UInt8]? {
         precondition(count > 0, "read(upTo:) needs a count of 1 or more")
-        guard loop.isCurrent else { return try await readFromElsewhere(upTo: count) }
+        guard transport.isHome else { return try await readFromElsewhere(upTo: count) }
         return try await reading { state, ended throws(StreamError) -> [UInt8]?? in
             if !state.pointee.input.isEmpty { return self.take(count) }
             if ended { return .some(nil) }
@@ -94,7 +94,7 @@ extension StreamReader {
         _ count: Int
     ) async throws(StreamError) -> [UInt8] {
         precondition(count >= 0, "readExactly needs a count of 0 or more")
-        guard loop.isCurrent else { return try await readExactlyFromElsewhere(count) }
+        guard transport.isHome else { return try await readExactlyFromElsewhere(count) }
         return try await reading { state, ended throws(StreamError) in
             if state.pointee.input.count >= count { return self.take(count) }
             if ended { throw .truncated(received: self.take(.max), expected: count) }
@@ -106,7 +106,7 @@ extension StreamReader {
     nonisolated(nonsending) func readLineSlowly(
         limit: Int?, strippingTerminator: Bool
     ) async throws(StreamError) -> [UInt8]? {
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await readLineFromElsewhere(limit, strippingTerminator)
         }
         let limit = limitInForce(limit)
@@ -135,7 +135,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func hasMoreSlowly() async throws(StreamError) -> Bool {
-        guard loop.isCurrent else { return try await hasMoreFromElsewhere() }
+        guard transport.isHome else { return try await hasMoreFromElsewhere() }
         return try await reading { state, ended throws(StreamError) in
             if !state.pointee.input.isEmpty { return true }
             return ended ? false : nil

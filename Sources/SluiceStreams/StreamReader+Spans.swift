@@ -45,11 +45,7 @@ extension StreamReader {
     /// Shows up to `count` buffered bytes, then consumes them.
     @usableFromInline
     func consuming<R>(_ count: Int, _ body: (RawSpan) throws -> R) throws -> R {
-        guard transport.loop.isCurrent else {
-            preconditionFailure(
-                "a span call runs its body on the reader's loop: start the task by loop.spawn { }, "
-                    + "or use the calls that return arrays")
-        }
+        preconditionOnLoop("a span call", twin: "the calls that return arrays")
         let state = transport.state
         let shown = min(count, state.pointee.input.count)
         transport.beginShowing()
@@ -75,7 +71,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func lineLengthSlowly(limit: Int?) async throws(StreamError) -> Int {
-        preconditionOnLoop("withLine", twin: "readLine")
+        preconditionHome("withLine", twin: "readLine")
         let limit = limitInForce(limit)
         return try await reading { _, ended throws(StreamError) in
             try self.lineLength(limit: limit, ended: ended)
@@ -89,12 +85,20 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func bufferSlowly(_ count: Int) async throws(StreamError) {
-        preconditionOnLoop("withExactly", twin: "readExactly")
+        preconditionHome("withExactly", twin: "readExactly")
         precondition(count >= 0, "withExactly needs a count of 0 or more")
         try await reading { state, ended throws(StreamError) -> Void? in
             if state.pointee.input.count >= count { return () }
             if ended { throw .truncated(received: self.take(.max), expected: count) }
             return nil
         }
+    }
+
+    /// A span call's body runs where the bytes are, so its task has to live there.
+    private func preconditionHome(_ name: String, twin: String) {
+        precondition(
+            transport.isHome,
+            "StreamReader.\(name) was called by a task that does not live on the reader's loop; "
+                + "start it by loop.spawn { }, or await \(twin)")
     }
 }

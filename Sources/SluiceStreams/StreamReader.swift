@@ -111,7 +111,7 @@ public final class StreamReader: @unchecked Sendable {
         precondition(
             !separators.isEmpty && separators.allSatisfy { !$0.isEmpty },
             "readUntil needs at least one separator and none may be empty")
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { reader throws(StreamError) in
                 try await reader.readUntil(anyOf: separators, limit: limit)
             }
@@ -136,7 +136,7 @@ public final class StreamReader: @unchecked Sendable {
         limit: Int = StreamReader.readToEndLimit
     ) async throws(StreamError) -> [UInt8] {
         precondition(limit > 0, "readToEnd(limit:) needs a limit of 1 or more")
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { reader throws(StreamError) in
                 try await reader.readToEnd(limit: limit)
             }
@@ -170,7 +170,7 @@ public final class StreamReader: @unchecked Sendable {
     /// - Returns: `count` bytes; fewer only at the end of the stream.
     public nonisolated(nonsending) func peek(_ count: Int) async throws(StreamError) -> [UInt8] {
         precondition(count >= 0, "peek needs a count of 0 or more")
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { reader throws(StreamError) in try await reader.peek(count) }
         }
         return try await reading { state, ended throws(StreamError) in
@@ -187,7 +187,7 @@ public final class StreamReader: @unchecked Sendable {
     @discardableResult
     public nonisolated(nonsending) func skip(_ count: Int) async throws(StreamError) -> Int {
         precondition(count >= 0, "skip needs a count of 0 or more")
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { reader throws(StreamError) in try await reader.skip(count) }
         }
         var skipped = 0
@@ -210,7 +210,7 @@ public final class StreamReader: @unchecked Sendable {
         through separator: [UInt8]
     ) async throws(StreamError) -> Bool {
         precondition(!separator.isEmpty, "skip(through:) needs a separator of 1 byte or more")
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { reader throws(StreamError) in
                 try await reader.skip(through: separator)
             }

@@ -107,7 +107,7 @@ extension StreamWriter {
 
     @usableFromInline
     nonisolated(nonsending) func drainSlowly() async throws(StreamError) {
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { writer throws(StreamError) in
                 try await writer.transport.drain()
             }
@@ -124,7 +124,7 @@ extension StreamWriter {
                 try await writer.transport.drain()
             }
         }
-        try await transport.drain()
+        try await drainSlowly()
     }
 
     /// The same call made on the loop.

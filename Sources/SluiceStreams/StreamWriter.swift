@@ -105,7 +105,7 @@ public final class StreamWriter: @unchecked Sendable {
     public nonisolated(nonsending) func send(
         contentsOf parts: [[UInt8]]
     ) async throws(StreamError) {
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { writer throws(StreamError) in
                 try await writer.send(contentsOf: parts)
             }
@@ -118,7 +118,7 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// It says nothing about the peer having it (tcp(7)). Throws if it never will have.
     public nonisolated(nonsending) func flush() async throws(StreamError) {
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { writer throws(StreamError) in try await writer.flush() }
         }
         try await transport.flush()
@@ -146,7 +146,7 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// - Parameter within: after this it becomes an abort; the stream's `closeTimeout` by default.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
-        guard loop.isCurrent else { return await loop.hop { await self.close(within: within) } }
+        guard transport.isHome else { return await loop.hop { await self.close(within: within) } }
         startClosing(within: within)
         try? await transport.waitClosed()
     }
@@ -175,7 +175,7 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// - Throws: ``StreamError/cancelled`` or ``StreamError/timedOut`` for this task alone.
     public nonisolated(nonsending) func waitClosed() async throws(StreamError) {
-        guard loop.isCurrent else {
+        guard transport.isHome else {
             return try await hop { writer throws(StreamError) in try await writer.waitClosed() }
         }
         try await transport.waitClosed()

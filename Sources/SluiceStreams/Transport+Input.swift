@@ -57,6 +57,11 @@ extension Transport {
         if isDiscarded { discardInput() }
     }
 
+    /// Whether the current task runs on the loop and will be there again after each wait.
+    final var isHome: Bool {
+        loop.isCurrent && (isHandlerTask || loop.isPreferredByCurrentTask)
+    }
+
     /// What came of asking for more bytes.
     enum Filling {
         case bytes

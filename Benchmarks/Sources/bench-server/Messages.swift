@@ -36,22 +36,19 @@ private struct FrameTooLong: Error {}
 /// Writes back each frame: four bytes of length, big-endian, and as many bytes.
 func frames(_ reader: StreamReader, _ writer: StreamWriter) async throws {
     while try await reader.hasMore() {
-        let header = try await reader.readExactly(4)
-        let count = header.reduce(0 as UInt32) { $0 << 8 | UInt32($1) }
+        let count = try await reader.readInteger(as: UInt32.self)
         guard count <= frameLimit else { throw FrameTooLong() }
         let body = try await reader.readExactly(Int(count))
-        try writer.write(header)
+        try writer.write(integer: count)
         try await writer.send(body)
     }
 }
 
 func frameSpans(_ reader: StreamReader, _ writer: StreamWriter) async throws {
     while try await reader.hasMore() {
-        let count = try await reader.withExactly(4) { header in
-            try writer.write(header)
-            return UInt32(bigEndian: header.unsafeLoadUnaligned(as: UInt32.self))
-        }
+        let count = try await reader.readInteger(as: UInt32.self)
         guard count <= frameLimit else { throw FrameTooLong() }
+        try writer.write(integer: count)
         try await reader.withExactly(Int(count)) { try writer.write($0) }
         try await writer.drain()
     }
