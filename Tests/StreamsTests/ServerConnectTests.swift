@@ -47,15 +47,9 @@ private final class FullBacklog {
 @Suite struct ServerConnectTests {
     @Test func `a refused connection names the address and the call`() async throws {
         try await withLoop(faults: FaultTable()) { _ in
-            let server = try await startServer(host: "::1", port: 0, handler: echoLines)
-            let port = server.port
-            await server.close()
-            do {
-                _ = try await openConnection(host: "::1", port: port)
-                Issue.record("connected")
-            } catch {
-                #expect("\(error)".contains("[::1]:\(port): connect: Connection refused"))
-            }
+            let (error, address) = try await connectToClosedServer(host: "::1")
+            #expect("\(address)".hasPrefix("[::1]:"))
+            #expect("\(error)".contains("\(address): connect: Connection refused"))
         }
     }
 

@@ -47,6 +47,26 @@ func withEchoServer(
         sourceLocation: sourceLocation, handler: echoLines, client: client)
 }
 
+/// Each of ten ports was taken by somebody.
+private struct EachPortTaken: Error {}
+
+/// What connecting to a server says that was shut down, and the address. Somebody else on this machine
+/// may have taken the port meanwhile, though hardly ten times.
+func connectToClosedServer(host: String) async throws -> (StreamError, SocketAddress) {
+    for _ in 0..<10 {
+        let server = try await startServer(host: host, port: 0, handler: echoLines)
+        let counts = await server.shutdown(grace: .seconds(10))
+        #expect(counts.all == [0, 0, 0])
+        do throws(StreamError) {
+            let (_, writer) = try await openConnection(host: host, port: server.port)
+            await writer.abort()
+        } catch {
+            return (error, try #require(server.addresses.first))
+        }
+    }
+    throw EachPortTaken()
+}
+
 extension Server {
     /// A new client's end, on the loop of the caller.
     func connect(options: StreamOptions = .init()) async throws -> StreamEnd {
