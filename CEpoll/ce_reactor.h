@@ -23,4 +23,14 @@ struct ce_reactor {
         (result) = (call);         \
     } while ((result) == -EINTR)
 
+// The parts of ce_listen, for ce_listen_unix too.
+int ce_open_socket(struct ce_reactor *reactor, const struct ce_address *address);
+int ce_bind_socket(struct ce_reactor *reactor, int fd, const struct ce_address *address);
+int ce_set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          const struct ce_listen_options *options);
+int ce_start_listening(struct ce_reactor *reactor, int fd, int backlog);
+
+// connect(2), once: whether an interrupted one goes on depends on the address.
+int ce_connect_socket(struct ce_reactor *reactor, int fd, const struct ce_address *address);
+
 #endif

@@ -14,22 +14,22 @@ static const struct sockaddr *raw(const struct ce_address *address) {
     return (const struct sockaddr *)&address->storage;
 }
 
-static int open_socket(struct ce_reactor *reactor, const struct ce_address *address) {
+int ce_open_socket(struct ce_reactor *reactor, const struct ce_address *address) {
     int fd;
     CE_RETRY(fd, reactor->system.socket(reactor->system.state, ce_address_family(address),
                                         SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     return fd;
 }
 
-static int bind_socket(struct ce_reactor *reactor, int fd, const struct ce_address *address) {
+int ce_bind_socket(struct ce_reactor *reactor, int fd, const struct ce_address *address) {
     int result;
     CE_RETRY(result, reactor->system.bind(reactor->system.state, fd, raw(address),
                                           address->length));
     return result;
 }
 
-static int set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_address *address,
-                              const struct ce_listen_options *options) {
+int ce_set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          const struct ce_listen_options *options) {
     const bool internet = is_internet(address);
     const bool alive = internet && (options->flags & CE_KEEP_ALIVE) != 0;
     const struct {
@@ -59,18 +59,23 @@ static int set_listen_options(struct ce_reactor *reactor, int fd, const struct c
     return 0;
 }
 
+int ce_start_listening(struct ce_reactor *reactor, int fd, int backlog) {
+    int result;
+    CE_RETRY(result, reactor->system.listen(reactor->system.state, fd, backlog));
+    return result;
+}
+
 int ce_listen(struct ce_reactor *reactor, const struct ce_address *address,
               const struct ce_listen_options *options, const char **call) {
     const char *step = "socket";
-    int result, fd = open_socket(reactor, address);
+    int result, fd = ce_open_socket(reactor, address);
     if ((result = fd) < 0) goto fail;
     step = "setsockopt";
-    if ((result = set_listen_options(reactor, fd, address, options)) < 0) goto fail;
+    if ((result = ce_set_listen_options(reactor, fd, address, options)) < 0) goto fail;
     step = "bind";
-    if ((result = bind_socket(reactor, fd, address)) < 0) goto fail;
+    if ((result = ce_bind_socket(reactor, fd, address)) < 0) goto fail;
     step = "listen";
-    CE_RETRY(result, reactor->system.listen(reactor->system.state, fd, options->backlog));
-    if (result < 0) goto fail;
+    if ((result = ce_start_listening(reactor, fd, options->backlog)) < 0) goto fail;
     return fd;
 
 fail:
@@ -93,11 +98,15 @@ int ce_accept(struct ce_reactor *reactor, int listener, struct ce_address *peer)
     return fd;
 }
 
+int ce_connect_socket(struct ce_reactor *reactor, int fd, const struct ce_address *address) {
+    return reactor->system.connect(reactor->system.state, fd, raw(address), address->length);
+}
+
 int ce_connect(struct ce_reactor *reactor, const struct ce_address *remote,
                const struct ce_address *local, bool *in_progress, const char **call) {
     const bool internet = is_internet(remote);
     const char *step = "socket";
-    int result, fd = open_socket(reactor, remote);
+    int result, fd = ce_open_socket(reactor, remote);
     *in_progress = false;
     if ((result = fd) < 0) goto fail;
     step = "setsockopt";
@@ -109,10 +118,10 @@ int ce_connect(struct ce_reactor *reactor, const struct ce_address *remote,
             (result = ce_set_option(reactor, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) < 0)
             goto fail;
         step = "bind";
-        if ((result = bind_socket(reactor, fd, local)) < 0) goto fail;
+        if ((result = ce_bind_socket(reactor, fd, local)) < 0) goto fail;
     }
     step = "connect";
-    result = reactor->system.connect(reactor->system.state, fd, raw(remote), remote->length);
+    result = ce_connect_socket(reactor, fd, remote);
     // connect(2): once interrupted it goes on by itself, and calling again would say EALREADY.
     if (result < 0 && result != -EINPROGRESS && result != -EINTR) goto fail;
     *in_progress = result < 0;

@@ -3,10 +3,14 @@
 #include "CEpoll.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,6 +86,10 @@ static int kernel_close(STATE, int fd) {
     return result_of(close(fd));
 }
 
+static int kernel_fcntl(STATE, int fd, int command, int argument) {
+    return result_of(fcntl(fd, command, argument));
+}
+
 static int kernel_setsockopt(STATE, int fd, int level, int name, const void *value,
                              socklen_t length) {
     return result_of(setsockopt(fd, level, name, value, length));
@@ -111,6 +119,10 @@ static ssize_t kernel_write(STATE, int fd, const void *buffer, size_t count) {
     return count_of(write(fd, buffer, count));
 }
 
+static ssize_t kernel_writev(STATE, int fd, const struct iovec *pieces, int count) {
+    return count_of(writev(fd, pieces, count));
+}
+
 static ssize_t kernel_recv(STATE, int fd, void *buffer, size_t count, int flags) {
     return count_of(recv(fd, buffer, count, flags));
 }
@@ -126,6 +138,36 @@ static ssize_t kernel_sendmsg(STATE, int fd, const struct msghdr *message, int f
 
 static ssize_t kernel_recvmsg(STATE, int fd, struct msghdr *message, int flags) {
     return count_of(recvmsg(fd, message, flags));
+}
+
+static int kernel_open(STATE, const char *path, int flags) {
+    return result_of(open(path, flags));
+}
+
+static int kernel_flock(STATE, int fd, int operation) {
+    return result_of(flock(fd, operation));
+}
+
+static int kernel_fstatat(STATE, int directory, const char *name, struct stat *status, int flags) {
+    return result_of(fstatat(directory, name, status, flags));
+}
+
+static int kernel_fchmodat(STATE, int directory, const char *name, mode_t mode, int flags) {
+    return result_of(fchmodat(directory, name, mode, flags));
+}
+
+static int kernel_unlinkat(STATE, int directory, const char *name, int flags) {
+    return result_of(unlinkat(directory, name, flags));
+}
+
+static int kernel_sigaction(STATE, int number, const struct sigaction *action,
+                            struct sigaction *before) {
+    return result_of(sigaction(number, action, before));
+}
+
+static int kernel_sleep(STATE, int64_t nanoseconds) {
+    const struct timespec length = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return -clock_nanosleep(CLOCK_MONOTONIC, 0, &length, NULL);  // it returns the errno
 }
 
 static uint64_t nanoseconds_of(clockid_t id) {
@@ -156,6 +198,7 @@ const struct ce_system *ce_system_kernel(void) {
         .connect = kernel_connect,
         .shutdown = kernel_shutdown,
         .close = kernel_close,
+        .fcntl = kernel_fcntl,
         .setsockopt = kernel_setsockopt,
         .getsockopt = kernel_getsockopt,
         .getsockname = kernel_getsockname,
@@ -163,9 +206,17 @@ const struct ce_system *ce_system_kernel(void) {
         .unsent = kernel_unsent,
         .read = kernel_read,
         .write = kernel_write,
+        .writev = kernel_writev,
         .recv = kernel_recv,
         .sendmsg = kernel_sendmsg,
         .recvmsg = kernel_recvmsg,
+        .open = kernel_open,
+        .flock = kernel_flock,
+        .fstatat = kernel_fstatat,
+        .fchmodat = kernel_fchmodat,
+        .unlinkat = kernel_unlinkat,
+        .sigaction = kernel_sigaction,
+        .sleep = kernel_sleep,
         .clock = kernel_clock,
         .clock_coarse = kernel_clock_coarse,
     };

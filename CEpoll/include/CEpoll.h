@@ -20,13 +20,16 @@ extern "C" {
 #endif
 
 struct epoll_event;
+struct sigaction;
+struct stat;
 struct ce_reactor;
 
 // ---- The call table ---------------------------------------------------------------------------
 //
 // Every system call of a reactor goes through its table. Each function gets `state` first, does one
 // call as the man page of its name says, and returns its result or -errno (-EINTR included: the
-// caller retries). The clocks cannot fail. A test gives a table of its own: it may fail a call,
+// caller retries). The clocks cannot fail. The one call around it is a write(2) in the handler of
+// ce_signal_open, which belongs to no reactor. A test gives a table of its own: it may fail a call,
 // shorten a read or a write, say EAGAIN first, or run a virtual clock.
 struct ce_system {
     void *state;
@@ -44,6 +47,7 @@ struct ce_system {
     int (*connect)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     int (*shutdown)(void *state, int fd, int how);
     int (*close)(void *state, int fd);
+    int (*fcntl)(void *state, int fd, int command, int argument);
     int (*setsockopt)(void *state, int fd, int level, int name, const void *value,
                       socklen_t length);
     int (*getsockopt)(void *state, int fd, int level, int name, void *value, socklen_t *length);
@@ -52,9 +56,18 @@ struct ce_system {
     int (*unsent)(void *state, int fd, int *bytes);  // ioctl SIOCOUTQ, tcp(7)
     ssize_t (*read)(void *state, int fd, void *buffer, size_t count);
     ssize_t (*write)(void *state, int fd, const void *buffer, size_t count);
+    ssize_t (*writev)(void *state, int fd, const struct iovec *pieces, int count);
     ssize_t (*recv)(void *state, int fd, void *buffer, size_t count, int flags);
     ssize_t (*sendmsg)(void *state, int fd, const struct msghdr *message, int flags);
     ssize_t (*recvmsg)(void *state, int fd, struct msghdr *message, int flags);
+    int (*open)(void *state, const char *path, int flags);
+    int (*flock)(void *state, int fd, int operation);
+    int (*fstatat)(void *state, int directory, const char *name, struct stat *status, int flags);
+    int (*fchmodat)(void *state, int directory, const char *name, mode_t mode, int flags);
+    int (*unlinkat)(void *state, int directory, const char *name, int flags);
+    int (*sigaction)(void *state, int number, const struct sigaction *action,
+                     struct sigaction *before);
+    int (*sleep)(void *state, int64_t nanoseconds);  // clock_nanosleep(2), CLOCK_MONOTONIC
     uint64_t (*clock)(void *state);         // CLOCK_MONOTONIC, nanoseconds
     uint64_t (*clock_coarse)(void *state);  // CLOCK_MONOTONIC_COARSE: cheaper, some ms behind
 };
@@ -84,7 +97,9 @@ struct ce_event {
 
 enum {
     CE_EVENTS_MAX = 256,   // events fetched by one ce_wait at most: bounds a turn's first phase
-    CE_IOVECS_MAX = 1024,  // pieces of one ce_send at most: IOV_MAX of writev(2)
+    CE_IOVECS_MAX = 1024,  // pieces of one ce_send or ce_write at most: IOV_MAX of writev(2)
+    CE_SIGNAL_WATCHERS_MAX = 8,  // of one signal: bounds the work of its handler
+    CE_DIRECTORY_LOCK_MILLISECONDS_MAX = 5000,  // a wait for ce_listen_unix and ce_unlink_file
 };
 
 // This token belongs to the reactor's own wake-up descriptor; ce_add refuses it with -EINVAL.
@@ -228,6 +243,84 @@ int ce_peer_credentials(struct ce_reactor *reactor, int fd, struct ce_credential
 // getsockname(2) and getpeername(2).
 int ce_local_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
 int ce_remote_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
+
+// ---- Unix sockets with a path -------------------------------------------------------------------
+//
+// Both functions hold flock(2) on the path's directory meanwhile, so that two starters cannot take
+// each other's path. The lock is held for some system calls only, and a call waits for it up to
+// CE_DIRECTORY_LOCK_MILLISECONDS_MAX (the thread sleeps), then says -ETIMEDOUT for "flock". The
+// directory has to be readable. A program that does not take the lock is not kept out by it.
+
+// Which file it is, whatever its path: st_dev and st_ino of stat(2).
+struct ce_file_id {
+    uint64_t device;
+    uint64_t inode;
+};
+
+// A listening Unix socket at a path; -EINVAL for any other address (abstract ones: ce_listen).
+// What exists at the path is replaced only if it is a socket that refuses a connection, that is, if
+// its server is gone. A live server (it sees a connection that ends at once), a full backlog, a
+// socket of another type, a file of another kind or a symbolic link is left alone: -EADDRINUSE for
+// "bind". The file has exactly the permission bits of `mode` (the umask does not count) before the
+// socket listens, so nobody connects by others. Returns the descriptor and fills *bound. After a
+// failure nothing stays open, a file made here is removed, and *call names the system call that
+// failed (call may be NULL).
+int ce_listen_unix(struct ce_reactor *reactor, const struct ce_address *address,
+                   const struct ce_listen_options *options, uint32_t mode,
+                   struct ce_file_id *bound, const char **call);
+
+// Removes the socket's file: unlinks the path if that is still the file that ce_listen_unix made.
+// 0 also if there is none or another's. Call it before the listener is closed: as long as that is
+// open no other file can have its inode number, and no successor finds a stale file.
+int ce_unlink_file(struct ce_reactor *reactor, const struct ce_address *address,
+                   struct ce_file_id file);
+
+// ---- Descriptors from elsewhere -----------------------------------------------------------------
+
+// Makes a descriptor close-on-exec and nonblocking, fcntl(2). The second belongs to the open file:
+// whoever shares it sees it too. Nothing is changed that is so already.
+int ce_adopt(struct ce_reactor *reactor, int fd);
+
+// Check that a descriptor is a stream socket that listens (SO_ACCEPTCONN), or is connected (an end
+// of a socketpair(2) too), fill the addresses, and adopt it. -ENOTSOCK if it is no socket, -EINVAL
+// if it is of another type or does not listen, -ENOTCONN if it is not connected. A refused
+// descriptor is left as it was, and the caller's in any case.
+int ce_listening(struct ce_reactor *reactor, int fd, struct ce_address *local);
+int ce_connected(struct ce_reactor *reactor, int fd, struct ce_address *local,
+                 struct ce_address *remote);
+
+// read(2), for pipes, terminals and whatever else is no socket: the count, 0 at the end, -EAGAIN
+// when there is nothing now.
+ssize_t ce_read(struct ce_reactor *reactor, int fd, void *buffer, size_t count);
+
+// Gathers up to CE_IOVECS_MAX pieces in one writev(2). Returns how many bytes the kernel took,
+// which may be less than all. -EPIPE if nobody reads any more; that raises SIGPIPE as well, which
+// no flag prevents here: the program has to ignore it.
+ssize_t ce_write(struct ce_reactor *reactor, int fd, const struct iovec *pieces, size_t count);
+
+// ---- Signals ------------------------------------------------------------------------------------
+//
+// A signal's disposition is the process's, so there is one table of watchers for all reactors and
+// threads; a reactor gives only its call table. A mutex guards opening and closing, the handler
+// takes no lock. A signal that every thread blocks does not arrive. After a fork(2) without an exec
+// both processes count into the same descriptors.
+
+// Returns an eventfd(2), nonblocking, that becomes readable when the signal arrives: a handler
+// (sigaction(2), SA_RESTART) adds 1 to it. A signal may have several watchers and each sees all of
+// it. -EINVAL for a number that is none, for SIGKILL and SIGSTOP, and for SIGSEGV, SIGBUS, SIGFPE
+// and SIGILL, which would only come again; -EUSERS if it has CE_SIGNAL_WATCHERS_MAX watchers.
+// Close it with ce_signal_close only: the handler would write to the number's next owner.
+int ce_signal_open(struct ce_reactor *reactor, int number);
+
+// Ends a watch and closes its descriptor, which has to be out of the reactor by then. With the
+// last watcher goes the handler: the disposition from before the first one comes back, unless
+// somebody else has set another since. -ENOENT if there is no such watch. After another failure the
+// watch has ended and the descriptor is closed all the same.
+int ce_signal_close(struct ce_reactor *reactor, int number, int fd);
+
+// How often the signal arrived since the last call, 0 for not at all. The kernel joins arrivals of
+// the same standard signal while it is pending, signal(7).
+int64_t ce_signal_read(struct ce_reactor *reactor, int fd);
 
 // ---- Addresses (any thread, no reactor) --------------------------------------------------------
 

@@ -54,6 +54,11 @@ extension EventLoop {
         member.isOnFlushList = false
     }
 
+    /// Closes a descriptor that never became anybody's. On the loop's thread.
+    package func closeDescriptor(_ fd: Int32) {
+        ce_close(reactor, fd)
+    }
+
     /// Names the present turn among its neighbours.
     package var turnNumber: UInt32 { UInt32(truncatingIfNeeded: state.pointee.watch.turns) }
 

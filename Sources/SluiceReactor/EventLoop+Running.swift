@@ -69,9 +69,14 @@ extension EventLoop {
     /// the stopped loop from other people's awaits run on a thread of the pool. A second call
     /// returns once the first is done.
     public nonisolated(nonsending) func stop() async {
-        postAlways { self.state.pointee.isStopRequested = true }
+        requestStop()
         guard !isCurrent else { return }
         await withUnsafeContinuation { continuation in ending.wait(continuation) }
+    }
+
+    /// Asks a started loop to stop, without waiting for it. Any thread.
+    func requestStop() {
+        postAlways { self.state.pointee.isStopRequested = true }
     }
 
     /// Whether the loop was stopped: nothing waits on it any more.

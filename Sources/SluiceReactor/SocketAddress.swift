@@ -36,6 +36,15 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         return SocketAddress(storage: .unix(bytes, isAbstract: false))
     }
 
+    /// A name in Linux's abstract namespace, unix(7): no file stands behind it.
+    ///
+    /// - Returns: `nil` unless the name has 1 to 107 bytes.
+    public static func abstract(_ name: String) -> SocketAddress? {
+        let bytes = Array(name.utf8)
+        guard (1...107).contains(bytes.count) else { return nil }
+        return SocketAddress(storage: .unix(bytes, isAbstract: true))
+    }
+
     /// The numeric host without port, or `nil` for Unix addresses.
     public var host: String? {
         let octets = self.octets
@@ -82,6 +91,14 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         case .v4(let bits, _): bits == 0
         case .v6(let high, let low, _, _): high == 0 && low == 0
         case .unix: false
+        }
+    }
+
+    /// Whether a socket could be bound to one and connected to the other.
+    package func isSameFamily(as other: SocketAddress) -> Bool {
+        switch (storage, other.storage) {
+        case (.v4, .v4), (.v6, .v6), (.unix, .unix): true
+        default: false
         }
     }
 

@@ -32,6 +32,8 @@ package enum StreamBounds {
     package static let backlog = 4_096
     /// How long accepting rests when the system is out of descriptors or memory.
     package static let acceptPauseNanoseconds: UInt64 = 100_000_000
+    /// How long one address of a host has a head start before the next is tried, RFC 8305 §5.
+    package static let connectStagger = Duration.milliseconds(250)
     /// Connections of one server by default, if the descriptor limit allows.
     package static let connections = 10_000
     /// Descriptors left for the program beside those connections.

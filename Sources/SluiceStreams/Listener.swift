@@ -24,6 +24,10 @@ final class Listener: LoopMember, @unchecked Sendable {
     /// -1 once closed.
     private var fd: Int32
     let address: SocketAddress
+    /// Whether the kernel chose the port.
+    let wasPortChosen: Bool
+    /// The file of a Unix path that is ours to remove.
+    private let file: ce_file_id?
     /// Set by the server before it hands the listener's loop a turn; the two hold each other until
     /// the listener is closed, so a server that nobody keeps goes on serving.
     var server: Server?
@@ -32,39 +36,82 @@ final class Listener: LoopMember, @unchecked Sendable {
     private(set) var isPaused = false
 
     /// Listens on `address`; port 0 is replaced by what the kernel chose.
-    init(
+    convenience init(
         address: SocketAddress, settings: ServerSettings, loop: EventLoop
     ) throws(StreamError) {
         var shim = address.shimAddress
-        var options = ce_listen_options()
-        options.backlog = settings.backlog
-        options.flags = CE_NO_DELAY.rawValue
+        var options = settings.listenOptions
         var call: UnsafePointer<CChar>?
         let fd = ce_listen(loop.reactor, &shim, &options, &call)
-        guard fd >= 0 else {
-            let name = call.map { String(cString: $0) } ?? "listen"
-            throw .listenFailed(address: address, SystemError(call: name, errno: fd))
+        guard fd >= 0 else { throw Self.failure(address, call, fd) }
+        try self.init(taking: fd, at: address, file: nil, settings: settings, loop: loop)
+    }
+
+    /// Listens on a Unix path, whose file gets `mode` first.
+    convenience init(
+        path address: SocketAddress, mode: UInt32, settings: ServerSettings, loop: EventLoop
+    ) throws(StreamError) {
+        var shim = address.shimAddress
+        var options = settings.listenOptions
+        var file = ce_file_id()
+        var call: UnsafePointer<CChar>?
+        let fd = ce_listen_unix(loop.reactor, &shim, &options, mode, &file, &call)
+        guard fd >= 0 else { throw Self.failure(address, call, fd) }
+        try self.init(taking: fd, at: address, file: file, settings: settings, loop: loop)
+    }
+
+    /// Takes over a descriptor that listens already; refused, it stays the caller's.
+    convenience init(
+        descriptor fd: Int32, settings: ServerSettings, loop: EventLoop
+    ) throws(StreamError) {
+        var local = ce_address()
+        let result = ce_listening(loop.reactor, fd, &local)
+        guard result == 0, let address = SocketAddress(local) else {
+            throw .invalidOption(
+                name: "descriptor",
+                rule: "a listening stream socket (\(SystemError.text(of: -result)))")
         }
+        try self.init(taking: fd, at: address, file: nil, settings: settings, loop: loop)
+    }
+
+    private init(
+        taking fd: Int32, at wanted: SocketAddress, file: ce_file_id?, settings: ServerSettings,
+        loop: EventLoop
+    ) throws(StreamError) {
         self.fd = fd
+        self.file = file
         accepts = settings.acceptsPerWakeUp
         var bound = ce_address()
         _ = ce_local_address(loop.reactor, fd, &bound)
-        self.address = SocketAddress(bound) ?? address
+        address = SocketAddress(bound) ?? wanted
+        wasPortChosen = wanted.port == 0
         super.init(loop: loop)
         loop.admit(self)
         let result = ce_add(loop.reactor, fd, CE_WANT_IN.rawValue, token)
         guard result == 0 else {
             close()
-            throw .listenFailed(address: address, SystemError(call: "epoll_ctl", errno: result))
+            throw .listenFailed(address: wanted, SystemError(call: "epoll_ctl", errno: result))
         }
     }
 
-    /// Closes the descriptor; connections that still wait in its backlog are reset by the kernel.
+    private static func failure(
+        _ address: SocketAddress, _ call: UnsafePointer<CChar>?, _ errno: Int32
+    ) -> StreamError {
+        let name = call.map { String(cString: $0) } ?? "listen"
+        return .listenFailed(address: address, SystemError(call: name, errno: errno))
+    }
+
+    /// Closes the descriptor; connections that still wait in its backlog are reset by the kernel. A
+    /// Unix path's file goes first, while its inode cannot be another's.
     func close() {
         guard fd >= 0 else { return }
         loop.disarm(restTimer)
         restTimer = 0
         ce_remove(loop.reactor, fd)
+        if let file {
+            var shim = address.shimAddress
+            _ = ce_unlink_file(loop.reactor, &shim, file)
+        }
         ce_close(loop.reactor, fd)
         fd = -1
         server = nil

@@ -11,9 +11,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
         case plain(PlainClientHandler)
     }
 
-    private let server: Server
+    private let shard: ServerShard
     private let transport: Transport
-    /// Its place in the server's list, kept by the server.
+    /// Its place in the server's list, kept by the shard.
     var index: Int
     /// The handler's task while it runs; a plain function's connection has none.
     private var task: Task<Void, Never>?
@@ -22,8 +22,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     /// The handler's task, to be compared and nothing else.
     private var handlerTask: UnsafeCurrentTask?
 
-    init(server: Server, transport: Transport, index: Int) {
-        self.server = server
+    init(shard: ServerShard, transport: Transport, index: Int) {
+        self.shard = shard
+        began = shard.loop.now()
         self.transport = transport
         self.index = index
         transport.owner = self
@@ -32,10 +33,11 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     /// Whether the handler is over: its task has ended, or a plain one's connection has.
     var hasHandlerEnded: Bool { !isTaskRunning && (wasTask || isTransportClosed) }
     private var wasTask = false
+    private let began: UInt64
 
     /// Starts the handler, in the turn of the accept.
     func begin(_ handler: Handler) {
-        let loop = server.loop
+        let loop = shard.loop
         let began = loop.coarseNow()
         switch handler {
         case .task(let body):
@@ -55,18 +57,18 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
             try await body(StreamReader(transport), StreamWriter(transport))
             transport.startClosing(within: nil)
         } catch {
-            if !error.isCancellation { server.handlerThrew(error, peer: transport.remoteAddress) }
+            if !error.isCancellation { shard.handlerThrew(error, peer: transport.remoteAddress) }
             transport.closeAtOnce()
         }
         handlerEnded()
     }
 
     private func handlerEnded() {
-        assert(server.loop.isCurrent)
+        assert(shard.loop.isCurrent)
         handlerTask = nil
         isTaskRunning = false
         task = nil
-        if isTransportClosed { server.connectionEnded(self) }
+        if isTransportClosed { shard.ended(self) }
     }
 
     var isHandlerTask: Bool {
@@ -76,7 +78,7 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     func transportClosed(_ transport: Transport) {
         isTransportClosed = true
-        if !isTaskRunning { server.connectionEnded(self) }
+        if !isTaskRunning { shard.ended(self) }
     }
 
     func startDraining() {
@@ -92,6 +94,10 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     func abort() {
         transport.startAborting()
+    }
+
+    func snapshot() -> ConnectionSnapshot {
+        transport.snapshot(since: began)
     }
 }
 

@@ -1,6 +1,7 @@
 // Server: listeners, the handlers' connections, and their orderly end. Floor 2; lives on one loop.
 
 public import SluiceReactor
+internal import Synchronization
 
 /// What a client is handed to: runs as a task of the server's loop.
 public typealias ClientHandler = @Sendable (StreamReader, StreamWriter) async throws -> Void
@@ -11,32 +12,37 @@ public typealias PlainClientHandler = @Sendable (StreamReader, StreamWriter) -> 
 
 /// A running service, made by `startServer`: it accepts until it is closed, kept or not.
 ///
-/// Belongs to one loop. Async calls made elsewhere hop to it.
-// @unchecked Sendable: mutable state is touched on the loop's thread alone; every entry hops there.
+/// Its listeners live on one loop; its connections on the same one, or spread over a group's loops,
+/// each on one for its whole life. Async calls made elsewhere hop to where they belong.
+// @unchecked Sendable: mutable state is touched on the acceptor loop's thread alone; every entry
+// hops there.
 public final class Server: @unchecked Sendable {
-    /// The loop that serves it.
+    /// The loop that accepts.
     public let loop: EventLoop
     /// Where it listens, known before the first accept; stays after close.
     public let addresses: [SocketAddress]
     let settings: ServerSettings
-    private let handler: ServedConnection.Handler
     private var listeners: [Listener]
-    private var connections: [ServedConnection] = []
-    private var counts = ServerStatistics()
+    private let shards: [ServerShard]
+    private var acceptPauses = 0
     private var failure: StreamError?
     private let waits: ServerWaits
 
-    /// Begins to accept. On the loop's thread.
+    /// Begins to accept. On the thread of `loop`.
     init(
-        loop: EventLoop, listeners: [Listener], settings: ServerSettings,
+        loop: EventLoop, loops: [EventLoop], listeners: [Listener], settings: ServerSettings,
         handler: ServedConnection.Handler
     ) {
+        let room = RoomSignal(loop: loop)
         self.loop = loop
         self.listeners = listeners
         self.settings = settings
-        self.handler = handler
         addresses = listeners.map(\.address)
         waits = ServerWaits(loop: loop)
+        shards = loops.map { shardLoop in
+            ServerShard(loop: shardLoop, settings: settings, handler: handler) { room.raise() }
+        }
+        room.server = self
         for listener in listeners { listener.server = self }
     }
 
@@ -59,28 +65,12 @@ public final class Server: @unchecked Sendable {
     /// - Returns: how many handlers ended in which way.
     @discardableResult
     public nonisolated(nonsending) func shutdown(grace: Duration) async -> ShutdownCounts {
-        guard loop.isHome else { return await loop.hop { await self.shutdown(grace: grace) } }
-        closeListeners()
-        let all = connections
-        for connection in all { connection.startDraining() }
-        await waitUntilEmpty(atMost: grace)
-        var result = ShutdownCounts()
-        result.finished = all.count { $0.hasHandlerEnded }
-        for connection in connections { connection.cancelOrHurry() }
-        await waitUntilEmpty(atMost: .seconds(1))
-        let ended = all.count { $0.hasHandlerEnded }
-        result.cancelled = ended - result.finished
-        for connection in connections { connection.abort() }
-        result.aborted = all.count - ended
-        // Their waits have ended; a handler that ignores that is left behind.
-        await waitUntilEmpty(atMost: .milliseconds(100))
-        return result
-    }
-
-    private nonisolated(nonsending) func waitUntilEmpty(atMost duration: Duration) async {
-        guard !connections.isEmpty else { return }
-        try? await withTimeout(duration) {
-            try await waits.wait(while: { !self.connections.isEmpty })
+        await close()
+        return await withTaskGroup(of: ShutdownCounts.self) { group in
+            for shard in shards { group.addTask { await shard.shutdown(grace: grace) } }
+            var all = ShutdownCounts()
+            for await counts in group { all.add(counts) }
+            return all
         }
     }
 
@@ -89,14 +79,12 @@ public final class Server: @unchecked Sendable {
     /// - Throws: ``StreamError/cancelled`` or ``StreamError/timedOut`` for this task alone.
     public nonisolated(nonsending) func waitClosed() async throws(StreamError) {
         guard loop.isHome else {
-            let result: Result<Void, StreamError> = await loop.hop {
-                do throws(StreamError) { return .success(try await self.waitClosed()) } catch {
-                    return .failure(error)
-                }
-            }
-            return try result.get()
+            return try await onLoop(loop) { () throws(StreamError) in try await self.waitClosed() }
         }
-        try await waits.wait(while: { !self.listeners.isEmpty || !self.connections.isEmpty })
+        try await waits.wait(while: { !self.listeners.isEmpty })
+        for shard in shards {
+            try await onLoop(shard.loop) { () throws(StreamError) in try await shard.waitEmpty() }
+        }
     }
 
     /// Serves until the server is closed elsewhere and its last connection has ended.
@@ -117,39 +105,41 @@ public final class Server: @unchecked Sendable {
 
     /// Counts since the start.
     public nonisolated(nonsending) func statistics() async -> ServerStatistics {
-        if loop.isCurrent { return currentStatistics() }
-        return await loop.hop { self.currentStatistics() }
+        var all = ServerStatistics()
+        for shard in shards { all.add(await onLoop(shard.loop) { shard.statistics() }) }
+        all.acceptPauses = await onLoop(loop) { self.acceptPauses }
+        return all
     }
 
-    private func currentStatistics() -> ServerStatistics {
-        var counts = self.counts
-        counts.current = connections.count
-        return counts
+    /// Every connection as it is now, in no particular order.
+    public nonisolated(nonsending) func connections() async -> [ConnectionSnapshot] {
+        var all: [ConnectionSnapshot] = []
+        for shard in shards { all += await onLoop(shard.loop) { shard.snapshot() } }
+        return all
     }
 
-    // MARK: Called by listeners and connections, on the loop's thread
+    // MARK: Called by listeners, on the acceptor loop's thread
 
     /// Whether one more connection may be accepted.
-    var hasRoom: Bool { connections.count < settings.connections }
+    var hasRoom: Bool {
+        shards.reduce(0) { $0 + $1.load.load(ordering: .relaxed) } < settings.connections
+    }
 
+    /// Hands an accepted descriptor to the loop with the fewest connections.
     func accepted(_ fd: Int32, from peer: SocketAddress?, on listener: Listener) {
-        counts.accepted += 1
-        do throws(SystemError) {
-            let transport = try SocketTransport(
-                fd: fd, loop: loop, settings: settings.stream, local: listener.address,
-                remote: peer)
-            let connection = ServedConnection(
-                server: self, transport: transport, index: connections.count)
-            connections.append(connection)
-            connection.begin(handler)
-        } catch {
-            counts.closed += 1
-            acceptPaused(listener.address, error)
+        var least = shards[0]
+        for shard in shards.dropFirst()
+        where shard.load.load(ordering: .relaxed) < least.load.load(ordering: .relaxed) {
+            least = shard
         }
+        let (shard, address) = (least, listener.address)
+        shard.load.add(1, ordering: .relaxed)
+        if shard.loop.isCurrent { return shard.take(fd, peer: peer, listener: address) }
+        shard.loop.postAlways { shard.take(fd, peer: peer, listener: address) }
     }
 
     func acceptPaused(_ address: SocketAddress, _ error: SystemError) {
-        counts.acceptPauses += 1
+        acceptPauses += 1
         settings.report(
             Report(
                 kind: .acceptPaused, message: "accepting on \(address) rests 100 ms: \(error)",
@@ -163,22 +153,9 @@ public final class Server: @unchecked Sendable {
         closeListeners()
     }
 
-    func handlerThrew(_ error: any Error, peer: SocketAddress?) {
-        counts.handlerFailures += 1
-        settings.report(
-            Report(kind: .handlerThrew, message: "\(error)", peer: peer, error: error))
-    }
-
-    /// A connection's descriptor has gone and its handler has ended.
-    func connectionEnded(_ connection: ServedConnection) {
-        counts.closed += 1
-        let last = connections.removeLast()
-        if last !== connection {
-            connections[connection.index] = last
-            last.index = connection.index
-        }
-        for listener in listeners where listener.isPaused { listener.resume() }
-        if connections.isEmpty { waits.wake() }
+    /// A connection has ended somewhere.
+    fileprivate func roomCame() {
+        for listener in listeners where listener.isPaused && hasRoom { listener.resume() }
     }
 
     func loopStopped() {
@@ -190,8 +167,42 @@ public final class Server: @unchecked Sendable {
         let listeners = self.listeners
         self.listeners = []
         for listener in listeners { listener.close() }
-        if connections.isEmpty { waits.wake() }
+        waits.wake()
     }
+}
+
+/// Tells the acceptor that a connection ended, from whichever loop it lived on.
+// @unchecked Sendable: `server` is set once, before the first connection.
+private final class RoomSignal: @unchecked Sendable {
+    private let loop: EventLoop
+    weak var server: Server?
+
+    init(loop: EventLoop) {
+        self.loop = loop
+    }
+
+    func raise() {
+        if loop.isCurrent { server?.roomCame(); return }
+        loop.postAlways { self.server?.roomCame() }
+    }
+}
+
+/// The same call made on a loop.
+private nonisolated(nonsending) func onLoop<R: Sendable>(
+    _ loop: EventLoop, _ body: @escaping @Sendable () -> R
+) async -> R {
+    loop.isCurrent ? body() : await loop.hop { body() }
+}
+
+private nonisolated(nonsending) func onLoop(
+    _ loop: EventLoop, _ body: @escaping @Sendable () async throws(StreamError) -> Void
+) async throws(StreamError) {
+    let result: Result<Void, StreamError> = await loop.hop {
+        do throws(StreamError) { return .success(try await body()) } catch {
+            return .failure(error)
+        }
+    }
+    try result.get()
 }
 
 /// How the handlers of a server that was shut down ended.
@@ -202,6 +213,12 @@ public struct ShutdownCounts: Hashable, Sendable {
     public var cancelled = 0
     /// Not even then: their connections were aborted under them.
     public var aborted = 0
+
+    mutating func add(_ other: ShutdownCounts) {
+        finished += other.finished
+        cancelled += other.cancelled
+        aborted += other.aborted
+    }
 }
 
 /// Counts of a server since its start. `accepted` is `closed` and `current` together.
@@ -216,6 +233,14 @@ public struct ServerStatistics: Hashable, Sendable {
     public var handlerFailures = 0
     /// Times that accepting rested for want of descriptors or memory.
     public var acceptPauses = 0
+
+    mutating func add(_ other: ServerStatistics) {
+        accepted += other.accepted
+        closed += other.closed
+        current += other.current
+        handlerFailures += other.handlerFailures
+        acceptPauses += other.acceptPauses
+    }
 }
 
 /// Tasks waiting for a server to close or to become empty.

@@ -55,10 +55,18 @@ final class SocketTransport: Transport, @unchecked Sendable {
     }
 
     override func release(reset: Bool) {
+        guard fd >= 0 else { return }
         if local?.isWildcard != false { local = localAddress }
         ce_remove(loop.reactor, fd)
         if reset { ce_close_reset(loop.reactor, fd) } else { ce_close(loop.reactor, fd) }
         fd = -1
+    }
+
+    override func detachDescriptor() -> Int32? {
+        guard fd >= 0 else { return nil }
+        ce_remove(loop.reactor, fd)
+        defer { fd = -1 }
+        return fd
     }
 
     override var unacknowledged: Int {

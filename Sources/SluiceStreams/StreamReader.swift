@@ -30,6 +30,12 @@ public final class StreamReader: @unchecked Sendable {
         self.transport = transport
     }
 
+    /// A reader whose stream has no writer.
+    init(whole transport: Transport) {
+        self.transport = transport
+        transport.halveHandles()
+    }
+
     deinit {
         transport.releaseHandle()
     }

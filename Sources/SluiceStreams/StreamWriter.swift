@@ -27,6 +27,12 @@ public final class StreamWriter: @unchecked Sendable {
         self.transport = transport
     }
 
+    /// A writer whose stream has no reader.
+    init(whole transport: Transport) {
+        self.transport = transport
+        transport.halveHandles()
+    }
+
     deinit {
         transport.releaseHandle()
     }

@@ -112,6 +112,9 @@ extension Transport {
         if state.pointee.outputFailure == nil { failOutput(.closed) }
         loop.withdraw(self)
         release(reset: reset)
+        let partner = self.partner
+        self.partner = nil
+        if reset { partner?.startAborting() } else { partner?.startClosing(within: nil) }
         let waits = state.pointee.closeWaits
         state.pointee.closeWaits = []
         for wait in waits { resume(wait, .ready) }
@@ -123,18 +126,17 @@ extension Transport {
 
     /// Waits until the descriptor has gone.
     nonisolated(nonsending) final func waitClosed() async throws(StreamError) {
-        guard state.pointee.phase != .closed else { return }
-        let outcome = await suspend { continuation, number in
-            begin(continuation, number: number) { wait in
-                guard state.pointee.phase != .closed else { return false }
-                state.pointee.closeWaits.append(wait)
-                return true
+        while state.pointee.phase != .closed {
+            let outcome = await suspend { continuation, number in
+                begin(continuation, number: number) { wait in
+                    guard state.pointee.phase != .closed else { return false }
+                    state.pointee.closeWaits.append(wait)
+                    return true
+                }
             }
-        }
-        switch outcome {
-        case .ready, .closed: return
-        case .cancelled: throw .cancelled
-        case .timedOut: throw .timedOut
+            if outcome == .cancelled { throw .cancelled }
+            if outcome == .timedOut { throw .timedOut }
+            if outcome == .closed { return }
         }
     }
 }

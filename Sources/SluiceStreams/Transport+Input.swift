@@ -6,7 +6,15 @@ internal import SluiceReactor
 extension Transport {
     final func inputBecameReady(hangUp: Bool) {
         if state.pointee.readable.latch(hangUp: hangUp) { endReadWait(.ready) }
+        if hangUp, !state.pointee.closeWaits.isEmpty { askCloseWaits() }
         if state.pointee.phase == .closing { advanceClosing() }
+    }
+
+    /// The peer hung up: those who wait for that, or for the close, look again.
+    private func askCloseWaits() {
+        let waits = state.pointee.closeWaits
+        state.pointee.closeWaits = []
+        for wait in waits { resume(wait, .ready) }
     }
 
     /// Ends the parked read, if there is one.

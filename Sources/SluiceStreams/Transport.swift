@@ -90,6 +90,8 @@ package class Transport: LoopMember, @unchecked Sendable {
     final let settings: StreamSettings
     /// Told once, when the descriptor has gone.
     final var owner: (any TransportOwner)?
+    /// The stream of the reader that is stapled to this one's writer: it ends with this one.
+    final var partner: Transport?
     /// The reader and the writer; when both are gone nobody can close but the loop.
     private final let handles = Atomic(2)
 
@@ -122,11 +124,26 @@ package class Transport: LoopMember, @unchecked Sendable {
     /// Gives back what carries the bytes, at once. `reset`: the peer is told that bytes were lost.
     func release(reset: Bool) {}
 
+    /// Gives the descriptor away, out of the reactor, instead of releasing it; `nil` for kinds that
+    /// have none, or no longer.
+    func detachDescriptor() -> Int32? { nil }
+
     /// Bytes accepted by `transmit` that the peer has not taken yet, if the kind can tell.
     var unacknowledged: Int { 0 }
 
     var localAddress: SocketAddress? { nil }
     var remoteAddress: SocketAddress? { nil }
+
+    /// For kinds of one direction: there is no output, and none will be accepted.
+    final func becomeReadOnly() {
+        state.pointee.outputFinished = true
+        state.pointee.finishRequested = true
+    }
+
+    /// For kinds of one direction: the input has ended before it began.
+    final func becomeWriteOnly() {
+        state.pointee.inputEnded = true
+    }
 
     // MARK: Called by the loop
 
@@ -168,6 +185,11 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     package override func label() -> String {
         "the handler of \(remoteAddress.map(\.description) ?? "a local stream")"
+    }
+
+    /// Only one of the two halves will be made: the other counts as gone.
+    final func halveHandles() {
+        handles.subtract(1, ordering: .relaxed)
     }
 
     /// A reader or writer has gone. Any thread. With both gone nobody can read what is left or

@@ -48,6 +48,9 @@ private let second: Int64 = 1_000_000_000
         #expect(ce_remove(reactor, listener) == 0)
         wakeAndWait(reactor, faults)
         talk(reactor, from: client, to: server)
+        try takePath(reactor, faults)
+        useOthersDescriptors(reactor, faults)
+        try withSignals { watchSignal(reactor) }
         #expect(ce_close(reactor, client) == 0)
         #expect(ce_close_reset(reactor, server) == 0)
         #expect(ce_close(reactor, listener) == 0)
@@ -84,5 +87,47 @@ private let second: Int64 = 1_000_000_000
         #expect(ce_peer_credentials(reactor, server, &peer) == 0)
         #expect(ce_finish(reactor, client) == 0)
         #expect(ce_shutdown(reactor, server) == 0)
+    }
+
+    /// Three times: a free path, a stale file, and waiting for the directory's lock.
+    private func takePath(_ reactor: OpaquePointer, _ faults: OpaquePointer) throws {
+        try withPlace { place in
+            var (address, options, file) = (place.address, ce_listen_options(), ce_file_id())
+            options.backlog = 1
+            for _ in 0..<3 {
+                let listener = try check(
+                    ce_listen_unix(reactor, &address, &options, 0o600, &file, nil))
+                #expect(ce_close(reactor, listener) == 0)
+                // The one after the interrupted one.
+                cf_fail(faults, CF_FLOCK, 2, EAGAIN, 1)
+            }
+            #expect(ce_unlink_file(reactor, &address, file) == 0)
+            #expect(place.inode == nil)
+        }
+    }
+
+    private func useOthersDescriptors(_ reactor: OpaquePointer, _ faults: OpaquePointer) {
+        var ends: [Int32] = [-1, -1]
+        #expect(pipe(&ends) == 0)
+        for end in ends {
+            #expect(ce_adopt(reactor, end) == 0)
+            cf_adopt(faults, end)
+        }
+        var byte = UInt8(5)
+        let written = withUnsafeMutableBytes(of: &byte) { buffer in
+            var piece = iovec(iov_base: buffer.baseAddress, iov_len: 1)
+            return ce_write(reactor, ends[1], &piece, 1)
+        }
+        #expect(written == 1)
+        #expect(ce_read(reactor, ends[0], &byte, 1) == 1)
+        for end in ends { #expect(ce_close(reactor, end) == 0) }
+    }
+
+    private func watchSignal(_ reactor: OpaquePointer) {
+        let watch = ce_signal_open(reactor, 63)
+        #expect(watch >= 0)
+        raise(63)
+        #expect(ce_signal_read(reactor, watch) == 1)
+        #expect(ce_signal_close(reactor, 63, watch) == 0)
     }
 }

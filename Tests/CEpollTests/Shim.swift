@@ -286,6 +286,11 @@ struct TestThread {
         thread = made
     }
 
+    /// Sends a signal to this thread.
+    func send(_ number: Int32) {
+        pthread_kill(thread, number)
+    }
+
     func join() {
         pthread_join(thread, nil)
     }

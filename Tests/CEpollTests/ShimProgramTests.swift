@@ -17,7 +17,9 @@ import Testing
         #expect(
             lines == [
                 "ok TCP echo, 1048576 bytes", "ok Unix echo, 1048576 bytes",
-                "ok woken by a thread", "ok no descriptor left open",
+                "ok woken by a thread", "ok path taken, kept, replaced and removed",
+                "ok pipe adopted, read and written", "ok signals counted",
+                "ok no descriptor left open",
             ])
     }
 

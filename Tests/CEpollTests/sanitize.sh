@@ -12,7 +12,7 @@ flags=(-std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
     -Wall -Wextra -Wconversion -Werror
     -I"$root/CEpoll/include" -I"$root/Tests/CFaults/include")
 
-sources=("$root"/CEpoll/*.c "$root/Tests/ShimProgram/main.c")
+sources=("$root"/CEpoll/*.c "$root"/Tests/ShimProgram/*.c)
 for source in "$root"/Tests/CFaults/*.c; do
     # The sanitizer has an allocator of its own.
     [[ $source == */cf_malloc.c ]] || sources+=("$source")

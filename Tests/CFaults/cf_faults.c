@@ -7,11 +7,12 @@
 
 const char *cf_name(enum cf_call call) {
     static const char *const names[] = {
-        "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait2", "eventfd",    "socket",
-        "bind",          "listen",    "accept4",    "connect",      "shutdown",   "close",
-        "setsockopt",    "getsockopt", "getsockname", "getpeername", "unsent",    "read",
-        "write",         "recv",      "sendmsg",    "recvmsg",      "clock",      "clock_coarse",
-        "any"};
+        "epoll_create1", "epoll_ctl",  "epoll_wait",  "epoll_pwait2", "eventfd",  "socket",
+        "bind",          "listen",     "accept4",     "connect",      "shutdown", "close",
+        "fcntl",         "setsockopt", "getsockopt",  "getsockname",  "getpeername", "unsent",
+        "read",          "write",      "writev",      "recv",         "sendmsg",  "recvmsg",
+        "open",          "flock",      "fstatat",     "fchmodat",     "unlinkat", "sigaction",
+        "sleep",         "clock",      "clock_coarse", "any"};
     _Static_assert(sizeof names / sizeof names[0] == CF_ANY + 1, "a name for each call");
     return names[call];
 }
@@ -214,6 +215,14 @@ void cf_closed(struct cf_faults *faults, int fd) {
         }
         *descriptor = (struct descriptor){.origin = ORIGIN_CLOSED};
     }
+    cf_unlock(faults);
+}
+
+void cf_reappeared(struct cf_faults *faults, int fd) {
+    cf_lock(faults);
+    struct descriptor *descriptor = cf_descriptor(faults, fd, false);
+    if (descriptor != NULL && descriptor->origin == ORIGIN_CLOSED)
+        descriptor->origin = ORIGIN_ADOPTED;
     cf_unlock(faults);
 }
 

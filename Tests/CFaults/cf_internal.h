@@ -73,6 +73,16 @@ ssize_t cf_end(struct cf_faults *faults, enum cf_call call, ssize_t result);
 void cf_opened(struct cf_faults *faults, int fd);
 void cf_closed(struct cf_faults *faults, int fd);
 
+// Takes the lock. A number closed here was seen in use: it has been opened elsewhere since.
+void cf_reappeared(struct cf_faults *faults, int fd);
+
+// The body of a table's entry that only forwards.
+#define FORWARD(type, call, fd, direction, name, ...)                                             \
+    struct cf_faults *faults = state;                                                             \
+    const int error = cf_begin(faults, call, fd, direction);                                      \
+    if (error != 0) return -error;                                                                \
+    return (type)cf_end(faults, call, faults->kernel.name(faults->kernel.state, __VA_ARGS__))
+
 // ---- cf_readiness.c; with the lock held unless said otherwise
 
 // Promises that a wait will report these directions of a descriptor; forgets such promises.
@@ -85,5 +95,13 @@ int cf_epoll_wait(void *state, int epoll, struct epoll_event *events, int capaci
                   int timeout_milliseconds);
 int cf_epoll_pwait2(void *state, int epoll, struct epoll_event *events, int capacity,
                     int64_t timeout_nanoseconds);
+
+// ---- cf_stream.c: the table's entries that move bytes. They take the lock.
+ssize_t cf_read(void *state, int fd, void *buffer, size_t count);
+ssize_t cf_write(void *state, int fd, const void *buffer, size_t count);
+ssize_t cf_writev(void *state, int fd, const struct iovec *pieces, int count);
+ssize_t cf_recv(void *state, int fd, void *buffer, size_t count, int flags);
+ssize_t cf_sendmsg(void *state, int fd, const struct msghdr *message, int flags);
+ssize_t cf_recvmsg(void *state, int fd, struct msghdr *message, int flags);
 
 #endif

@@ -4,13 +4,7 @@
 
 #include <errno.h>
 
-#define FORWARD(type, call, fd, direction, name, ...)                                             \
-    struct cf_faults *faults = state;                                                             \
-    const int error = cf_begin(faults, call, fd, direction);                                      \
-    if (error != 0) return -error;                                                                \
-    return (type)cf_end(faults, call, faults->kernel.name(faults->kernel.state, __VA_ARGS__))
-
-// The same for the calls that open a descriptor.
+// FORWARD for the calls that open a descriptor.
 #define FORWARD_OPENING(call, fd, direction, name, ...)                                           \
     struct cf_faults *faults = state;                                                             \
     const int error = cf_begin(faults, call, fd, direction);                                      \
@@ -67,6 +61,15 @@ static int faulty_close(void *state, int fd) {
     return error != 0 ? -error : (int)cf_end(faults, CF_CLOSE, result);
 }
 
+static int faulty_fcntl(void *state, int fd, int command, int argument) {
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_FCNTL, fd, 0);
+    if (error != 0) return -error;
+    const int result = faults->kernel.fcntl(faults->kernel.state, fd, command, argument);
+    if (result >= 0) cf_reappeared(faults, fd);
+    return (int)cf_end(faults, CF_FCNTL, result);
+}
+
 static int faulty_setsockopt(void *state, int fd, int level, int name, const void *value,
                              socklen_t length) {
     FORWARD(int, CF_SETSOCKOPT, fd, 0, setsockopt, fd, level, name, value, length);
@@ -89,79 +92,30 @@ static int faulty_unsent(void *state, int fd, int *bytes) {
     FORWARD(int, CF_UNSENT, fd, 0, unsent, fd, bytes);
 }
 
-static ssize_t faulty_read(void *state, int fd, void *buffer, size_t count) {
-    FORWARD(ssize_t, CF_READ, fd, 0, read, fd, buffer, count);
+static int faulty_open(void *state, const char *path, int flags) {
+    FORWARD_OPENING(CF_OPEN, -1, 0, open, path, flags);
 }
 
-static ssize_t faulty_write(void *state, int fd, const void *buffer, size_t count) {
-    FORWARD(ssize_t, CF_WRITE, fd, 0, write, fd, buffer, count);
+static int faulty_flock(void *state, int fd, int operation) {
+    FORWARD(int, CF_FLOCK, fd, 0, flock, fd, operation);
 }
 
-static ssize_t faulty_recvmsg(void *state, int fd, struct msghdr *message, int flags) {
-    FORWARD(ssize_t, CF_RECVMSG, fd, EPOLLIN, recvmsg, fd, message, flags);
+static int faulty_fstatat(void *state, int directory, const char *name, struct stat *status,
+                          int flags) {
+    FORWARD(int, CF_FSTATAT, directory, 0, fstatat, directory, name, status, flags);
 }
 
-// How much of `wanted` bytes a call may move. Only a stream's: a datagram would lose its rest.
-static size_t shortened(struct cf_faults *faults, enum cf_call call, int fd, size_t wanted) {
-    int type = 0;
-    socklen_t size = sizeof type;
-    cf_lock(faults);
-    const struct cf_quirks quirks = faults->quirks;
-    cf_unlock(faults);
-    const bool reads = call == CF_RECV;
-    const size_t max = reads ? quirks.read_bytes_max : quirks.write_bytes_max;
-    const uint32_t odds = reads ? quirks.short_read_odds : quirks.short_write_odds;
-    if (wanted == 0 || (max == 0 && odds == 0)) return wanted;
-    if (faults->kernel.getsockopt(faults->kernel.state, fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-        return wanted;
-    if (type != SOCK_STREAM) return wanted;
-    if (max != 0 && wanted > max) wanted = max;
-    cf_lock(faults);
-    if (cf_chance(faults, odds)) wanted = (size_t)(cf_random(faults) % wanted) + 1;
-    cf_unlock(faults);
-    return wanted;
+static int faulty_fchmodat(void *state, int directory, const char *name, mode_t mode, int flags) {
+    FORWARD(int, CF_FCHMODAT, directory, 0, fchmodat, directory, name, mode, flags);
 }
 
-static void owe(struct cf_faults *faults, int fd, uint32_t direction) {
-    cf_lock(faults);
-    cf_owe(faults, fd, direction);
-    cf_unlock(faults);
+static int faulty_unlinkat(void *state, int directory, const char *name, int flags) {
+    FORWARD(int, CF_UNLINKAT, directory, 0, unlinkat, directory, name, flags);
 }
 
-static ssize_t faulty_recv(void *state, int fd, void *buffer, size_t count, int flags) {
-    struct cf_faults *faults = state;
-    const int error = cf_begin(faults, CF_RECV, fd, EPOLLIN);
-    if (error != 0) return -error;
-    const size_t asked = shortened(faults, CF_RECV, fd, count);
-    ssize_t got = faults->kernel.recv(faults->kernel.state, fd, buffer, asked, flags);
-    if (asked < count && got == (ssize_t)asked) owe(faults, fd, EPOLLIN);
-    return cf_end(faults, CF_RECV, got);
-}
-
-static ssize_t faulty_sendmsg(void *state, int fd, const struct msghdr *message, int flags) {
-    struct cf_faults *faults = state;
-    const int error = cf_begin(faults, CF_SENDMSG, fd, EPOLLOUT);
-    if (error != 0) return -error;
-    size_t whole = 0;
-    for (size_t i = 0; i < (size_t)message->msg_iovlen; i++) whole += message->msg_iov[i].iov_len;
-    const size_t asked = shortened(faults, CF_SENDMSG, fd, whole);
-    if (asked == whole || (size_t)message->msg_iovlen > CE_IOVECS_MAX)
-        return cf_end(faults, CF_SENDMSG,
-                      faults->kernel.sendmsg(faults->kernel.state, fd, message, flags));
-
-    struct iovec pieces[CE_IOVECS_MAX];
-    struct msghdr part = *message;
-    part.msg_iov = pieces;
-    part.msg_iovlen = 0;
-    for (size_t left = asked, i = 0; left > 0; i++) {
-        pieces[i] = message->msg_iov[i];
-        if (pieces[i].iov_len > left) pieces[i].iov_len = left;
-        left -= pieces[i].iov_len;
-        part.msg_iovlen++;
-    }
-    ssize_t took = faults->kernel.sendmsg(faults->kernel.state, fd, &part, flags);
-    if (took == (ssize_t)asked) owe(faults, fd, EPOLLOUT);
-    return cf_end(faults, CF_SENDMSG, took);
+static int faulty_sigaction(void *state, int number, const struct sigaction *action,
+                            struct sigaction *before) {
+    FORWARD(int, CF_SIGACTION, -1, 0, sigaction, number, action, before);
 }
 
 // ---- The clock
@@ -189,6 +143,18 @@ static uint64_t show_clock(struct cf_faults *faults, enum cf_call call,
     return has_clock ? now : real(faults->kernel.state);
 }
 
+static int faulty_sleep(void *state, int64_t nanoseconds) {
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_SLEEP, -1, 0);
+    if (error != 0) return -error;
+    cf_lock(faults);
+    const bool has_clock = faults->has_clock;
+    if (has_clock) faults->now += (uint64_t)nanoseconds;
+    cf_unlock(faults);
+    const int result = has_clock ? 0 : faults->kernel.sleep(faults->kernel.state, nanoseconds);
+    return (int)cf_end(faults, CF_SLEEP, result);
+}
+
 static uint64_t faulty_clock(void *state) {
     struct cf_faults *faults = state;
     return show_clock(faults, CF_CLOCK, faults->kernel.clock);
@@ -214,16 +180,25 @@ struct ce_system cf_table(struct cf_faults *faults) {
         .connect = faulty_connect,
         .shutdown = faulty_shutdown,
         .close = faulty_close,
+        .fcntl = faulty_fcntl,
         .setsockopt = faulty_setsockopt,
         .getsockopt = faulty_getsockopt,
         .getsockname = faulty_getsockname,
         .getpeername = faulty_getpeername,
         .unsent = faulty_unsent,
-        .read = faulty_read,
-        .write = faulty_write,
-        .recv = faulty_recv,
-        .sendmsg = faulty_sendmsg,
-        .recvmsg = faulty_recvmsg,
+        .read = cf_read,
+        .write = cf_write,
+        .writev = cf_writev,
+        .recv = cf_recv,
+        .sendmsg = cf_sendmsg,
+        .recvmsg = cf_recvmsg,
+        .open = faulty_open,
+        .flock = faulty_flock,
+        .fstatat = faulty_fstatat,
+        .fchmodat = faulty_fchmodat,
+        .unlinkat = faulty_unlinkat,
+        .sigaction = faulty_sigaction,
+        .sleep = faulty_sleep,
         .clock = faulty_clock,
         .clock_coarse = faulty_clock_coarse,
     };

@@ -1,8 +1,9 @@
 // A C program that needs nothing but CEpoll: an echo server that talks to itself over TCP and over
-// a Unix socket and checks each byte, and a reactor woken by another thread. One "ok" line for
-// each; the exit status is 0 if all went well and no descriptor was left open.
+// a Unix socket and checks each byte, a reactor woken by another thread, and the parts in parts.c.
+// One "ok" line for each; the exit status is 0 if all went well and no descriptor was left open.
 #define _GNU_SOURCE
 #include "CEpoll.h"
+#include "parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,17 +30,6 @@ struct echo {
 static char pattern(size_t position) {
     return (char)(position * 31 + position / 251);
 }
-
-// 0 or -errno; a mistake of ours is -EPROTO.
-#define CHECK(call)                                                                \
-    do {                                                                           \
-        const long check = (long)(call);                                           \
-        if (check < 0) {                                                           \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,          \
-                    strerror((int)-check));                                        \
-            return (int)check;                                                     \
-        }                                                                          \
-    } while (0)
 
 static int accept_one(struct echo *echo) {
     struct ce_address peer;
@@ -187,6 +177,9 @@ static int run_all(void) {
     if (result == 0) result = echo_over(reactor, &tcp, "TCP");
     if (result == 0) result = echo_over(reactor, &local, "Unix");
     if (result == 0) result = woken(reactor);
+    if (result == 0) result = path_part(reactor);
+    if (result == 0) result = pipe_part(reactor);
+    if (result == 0) result = signal_part(reactor);
     ce_reactor_close(reactor);
     return result;
 }

@@ -28,6 +28,7 @@ enum cf_call {
     CF_CONNECT,
     CF_SHUTDOWN,
     CF_CLOSE,
+    CF_FCNTL,
     CF_SETSOCKOPT,
     CF_GETSOCKOPT,
     CF_GETSOCKNAME,
@@ -35,9 +36,17 @@ enum cf_call {
     CF_UNSENT,
     CF_READ,
     CF_WRITE,
+    CF_WRITEV,
     CF_RECV,
     CF_SENDMSG,
     CF_RECVMSG,
+    CF_OPEN,
+    CF_FLOCK,
+    CF_FSTATAT,
+    CF_FCHMODAT,
+    CF_UNLINKAT,
+    CF_SIGACTION,
+    CF_SLEEP,
     CF_CLOCK,
     CF_CLOCK_COARSE,
     CF_CALLS,           // how many there are
@@ -62,7 +71,7 @@ struct cf_counts {
     uint64_t interrupted;  // -EINTR
     uint64_t failed;       // any other error
     uint64_t injected;     // how many of the errors above were ours
-    uint64_t bytes;        // moved by read, write, recv, sendmsg and recvmsg
+    uint64_t bytes;        // moved by read, write, writev, recv, sendmsg and recvmsg
 };
 struct cf_counts cf_counts(struct cf_faults *faults, enum cf_call call);  // CF_ANY: the sum of all
 void cf_reset_counts(struct cf_faults *faults);
@@ -85,32 +94,34 @@ void cf_fail_none(struct cf_faults *faults);
 
 // Zero switches one off. After each shortened or refused call the descriptor's readiness is
 // reported once more, so that an edge-triggered reactor goes on; with a second attempt at the same
-// direction before that, the call goes through (so 1 means: EAGAIN before every success).
+// direction before that, the call goes through (so 1 means: EAGAIN before every success). A stream
+// is a stream socket, a pipe or a terminal: from elsewhere a short count would lose the rest.
 struct cf_quirks {
-    size_t read_bytes_max;        // recv on a stream gives at most this
-    size_t write_bytes_max;       // sendmsg on a stream takes at most this
-    uint32_t would_block_every;   // each k-th recv, recvmsg, sendmsg and accept4 says EAGAIN
+    size_t read_bytes_max;        // recv and read on a stream give at most this
+    size_t write_bytes_max;       // sendmsg and writev on a stream take at most this
+    uint32_t would_block_every;   // each k-th read, writev, recv, recvmsg, sendmsg, accept4: EAGAIN
     uint32_t spurious_every;      // each k-th wait reports a descriptor that may not be ready
     uint64_t seed;                // of the choices below; odds are thousandths
     uint32_t would_block_odds;
     uint32_t interrupt_odds;      // EINTR from any call but the clocks, never twice in a row
-    uint32_t short_read_odds;     // recv shortened to a random length
-    uint32_t short_write_odds;    // sendmsg likewise
+    uint32_t short_read_odds;     // recv and read on a stream shortened to a random length
+    uint32_t short_write_odds;    // sendmsg and writev likewise
     uint32_t spurious_odds;
 };
 void cf_set_quirks(struct cf_faults *faults, const struct cf_quirks *quirks);
 
 // ---- The clock --------------------------------------------------------------------------------
 
-// From now on both clocks show this, and move only here and in waits: one that finds nothing ready
-// does not sleep but moves the clock by its timeout. A wait without end still waits for real.
+// From now on both clocks show this, and move only here, in sleeps and in waits: one that finds
+// nothing ready does not sleep but moves the clock by its timeout. A wait without end still waits
+// for real.
 void cf_set_clock(struct cf_faults *faults, uint64_t nanoseconds);
 void cf_advance(struct cf_faults *faults, uint64_t nanoseconds);
 
 // ---- The ledger of descriptors ------------------------------------------------------------------
 
 struct cf_ledger {
-    uint64_t opened;           // by epoll_create1, eventfd, socket, accept4
+    uint64_t opened;           // by epoll_create1, eventfd, socket, accept4, open
     uint64_t closed;           // of the opened ones
     uint64_t open;             // the difference, less what was released
     uint64_t double_closes;    // of numbers already closed here and opened nowhere since
@@ -118,8 +129,8 @@ struct cf_ledger {
 };
 struct cf_ledger cf_ledger(struct cf_faults *faults);
 
-// Tells the ledger of a descriptor made elsewhere that will be closed here (adding it to the
-// reactor says the same), and of one made here that will be closed elsewhere.
+// Tells the ledger of a descriptor made elsewhere that will be closed here (ce_adopt and adding it
+// to the reactor say the same), and of one made here that will be closed elsewhere.
 void cf_adopt(struct cf_faults *faults, int fd);
 void cf_release(struct cf_faults *faults, int fd);
 
