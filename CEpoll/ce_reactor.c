@@ -59,7 +59,7 @@ void ce_reactor_close(struct ce_reactor *reactor) {
 
 static uint32_t epoll_bits(uint32_t interest) {
     uint32_t bits = 0;
-    if (interest & CE_WANT_IN) bits |= EPOLLIN;
+    if (interest & CE_WANT_IN) bits |= EPOLLIN | EPOLLPRI;
     if (interest & CE_WANT_OUT) bits |= EPOLLOUT;
     if (bits != 0) bits |= EPOLLRDHUP;
     if (interest & CE_EDGE) bits |= (uint32_t)EPOLLET;
@@ -86,6 +86,7 @@ static uint32_t ready_bits(uint32_t events) {
     if (events & EPOLLOUT) bits |= CE_OUT;
     if (events & (EPOLLRDHUP | EPOLLHUP)) bits |= CE_HANG_UP;
     if (events & EPOLLERR) bits |= CE_ERROR;
+    if (events & EPOLLPRI) bits |= CE_URGENT;
     return bits;
 }
 

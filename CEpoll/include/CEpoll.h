@@ -82,6 +82,8 @@ enum ce_readiness {
     CE_OUT = 1u << 1,      // EPOLLOUT: a write would not block
     CE_HANG_UP = 1u << 2,  // EPOLLRDHUP or EPOLLHUP: the peer sent its end, or both ends are done
     CE_ERROR = 1u << 3,    // EPOLLERR: ce_socket_error tells
+    CE_URGENT = 1u << 4,   // EPOLLPRI: TCP urgent data; recv(2) stops before and after its mark, so
+                           // that a short read does not mean that nothing is left
 };
 
 enum ce_interest {

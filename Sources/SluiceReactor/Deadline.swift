@@ -50,8 +50,9 @@ public nonisolated(nonsending) func withTimeout<T: Sendable>(
 ) async throws -> T {
     let loop = EventLoop.current ?? .background
     let task = Task(executorPreference: EventLoop.current) { try await body() }
-    let alarm = CancellingAlarm(loop: loop) { task.cancel() }
-    await alarm.start(duration)
+    let alarm = Alarm(loop: loop)
+    alarm.ring = { task.cancel() }
+    await alarm.start(in: duration.clampedNanoseconds)
     let result = await withTaskCancellationHandler {
         await task.result
     } onCancel: {
@@ -61,44 +62,5 @@ public nonisolated(nonsending) func withTimeout<T: Sendable>(
     switch result {
     case .success(let value): return value
     case .failure(let error): throw didFire ? ReactorError.timedOut : error
-    }
-}
-
-/// Calls `cancel` at a deadline.
-// @unchecked Sendable by LoopMember: its state is touched on the loop's thread alone.
-private final class CancellingAlarm: LoopMember, @unchecked Sendable {
-    private let cancel: @Sendable () -> Void
-    private var timer: TimerToken = 0
-    private var didFire = false
-
-    init(loop: EventLoop, cancel: @escaping @Sendable () -> Void) {
-        self.cancel = cancel
-        super.init(loop: loop)
-    }
-
-    nonisolated(nonsending) func start(_ duration: Duration) async {
-        if loop.isCurrent { return arm(duration) }
-        await loop.hop { self.arm(duration) }
-    }
-
-    /// Disarms it. Returns whether it had fired.
-    nonisolated(nonsending) func stop() async -> Bool {
-        if loop.isCurrent { return disarm() }
-        return await loop.hop { self.disarm() }
-    }
-
-    private func arm(_ duration: Duration) {
-        let (end, isOver) = loop.now().addingReportingOverflow(duration.clampedNanoseconds)
-        timer = loop.arm(self, purpose: 0, deadline: isOver ? .max : end)
-    }
-
-    private func disarm() -> Bool {
-        loop.disarm(timer)
-        return didFire
-    }
-
-    override func timerFired(_ purpose: UInt32) {
-        didFire = true
-        cancel()
     }
 }

@@ -6,22 +6,34 @@ internal import CEpoll
 /// ``EventLoop/serialExecutor``.
 // @unchecked Sendable: `loop` is set once, before the loop is handed to anybody.
 public final class LoopSerialExecutor: SerialExecutor, @unchecked Sendable {
-    unowned(unsafe) var loop: EventLoop! = nil
+    /// Weak: the loop holds its face, and an actor may outlive a stopped loop.
+    weak var loop: EventLoop?
+    /// Keeps the jobs of an actor without a loop apart.
+    private let late = Locked(())
 
-    /// Called by the Swift runtime, on any thread: queues the job on the loop.
+    /// Called by the Swift runtime, on any thread: queues the job on the loop. Once the loop is
+    /// gone, an actor's jobs run one by one on threads of the pool.
     public func enqueue(_ job: consuming ExecutorJob) {
-        loop.enqueue(UnownedJob(job), face: .serial)
+        let job = UnownedJob(job)
+        if let loop { return loop.enqueue(job, face: .serial) }
+        let isQueued = ThreadPool.shared.submit { self.runLate(job) }
+        if !isQueued { runLate(job) }
+    }
+
+    private func runLate(_ job: UnownedJob) {
+        late.withLock { _ in job.runSynchronously(on: asUnownedSerialExecutor()) }
     }
 
     /// Called by the Swift runtime: whether the current thread is the loop's.
     public func isIsolatingCurrentContext() -> Bool? {
-        loop.isCurrent
+        loop?.isCurrent
     }
 
     /// Called by the Swift runtime for `assumeIsolated` and its kin; stops the program off the
     /// loop.
     public func checkIsolated() {
-        precondition(loop.isCurrent, "this code is isolated to an event loop and ran off it")
+        precondition(
+            loop?.isCurrent ?? true, "this code is isolated to an event loop and ran off it")
     }
 }
 
@@ -79,7 +91,10 @@ extension EventLoop {
     public func spawn<T: Sendable>(
         name: String? = nil, _ body: @escaping @Sendable () async throws -> T
     ) -> Task<T, any Error> {
-        Task(name: name, executorPreference: self) { try await body() }
+        Task(name: name, executorPreference: self) {
+            // Not bound to the scope, so neither to the deadline of a `withTimeout` around it.
+            try await Deadline.$current.withValue(.max) { try await body() }
+        }
     }
 
     /// Lets the other jobs of the current loop run, and its sockets and timers have their turn.
@@ -99,7 +114,10 @@ extension EventLoop {
     /// Whether the current task runs on this loop and will be here again after each suspension. A
     /// task may be on the loop's thread without being at home: in an actor pinned to the loop, or
     /// begun by a bare `Task.immediate`. What suspends has to `hop` then, too.
-    package var isHome: Bool { isCurrent && isPreferredByCurrentTask }
+    /// Nor is a task at home in an ordinary actor: its turns run on whichever thread keeps it busy.
+    package func isHome(_ isolation: (any Actor)?) -> Bool {
+        isCurrent && isolation == nil && isPreferredByCurrentTask
+    }
 
     /// Whether the current task's nonisolated code runs on this loop.
     package var isPreferredByCurrentTask: Bool {

@@ -85,24 +85,29 @@ extension EventLoop {
     /// The thread's whole life.
     func turnUntilStopped() {
         let before = ce_enter(reactor, Unmanaged.passUnretained(self).toOpaque())
+        state.pointee.watch.turnBegan(at: now())
         while !state.pointee.isStopRequested { turn(wait: true) }
         inbox.close()
         state.pointee.hasStopped = true
         for member in state.pointee.members.all() { member.loopStopped() }
-        turnUntilForsaken()
+        let isDone = turnUntilForsaken()
         ce_leave(before)
+        // A task that goes on yielding holds nobody up: the rest is left to the pool.
+        if !isDone { serveAfterEnd() }
         ending.end()
     }
 
-    /// Runs what is left, and what that makes ready; the waits in it end at once.
-    private func turnUntilForsaken() {
+    /// Runs what is left, and what that makes ready; the waits in it end at once. Returns false if
+    /// after many turns there still is something.
+    private func turnUntilForsaken() -> Bool {
         repeat {
-            // A task that never stops yielding may not hold up the end for ever.
             for _ in 0..<ReactorBounds.turnsToStop {
                 turn(wait: false)
                 if state.pointee.jobs.count == 0 { break }
             }
+            if state.pointee.jobs.count > 0 { return false }
         } while !inbox.forsake()
+        return true
     }
 
     /// Runs what reached the loop after its thread had ended, on a thread of the pool; one at a
@@ -110,7 +115,7 @@ extension EventLoop {
     func serveAfterEnd() {
         let serve: @Sendable () -> Void = {
             let before = ce_enter(self.reactor, Unmanaged.passUnretained(self).toOpaque())
-            self.turnUntilForsaken()
+            while !self.turnUntilForsaken() {}
             ce_leave(before)
         }
         if !ThreadPool.shared.submit(serve), !startDetachedThread(name: options.name, serve) {

@@ -21,12 +21,16 @@ public final class LoopBound<Value>: @unchecked Sendable {
 
     /// Gives exclusive access to the value. On the loop's thread only.
     ///
+    /// What it returns is not checked further: a reference that comes out of it belongs on the
+    /// loop, too.
+    ///
     /// - Parameter body: must not call `withValue` of the same object again.
     public func withValue<R>(_ body: (inout Value) throws -> R) rethrows -> R {
-        precondition(
-            loop.isCurrent,
-            "LoopBound.withValue was called off its loop; call it from a task of that loop, or "
-                + "from elsewhere inside await loop.spawn { }.value")
+        guard loop.isCurrent else {
+            stopProgram(
+                "LoopBound.withValue was called off its loop; call it from a task of that loop, or "
+                    + "from elsewhere inside await loop.spawn { }.value")
+        }
         return try body(&value)
     }
 }

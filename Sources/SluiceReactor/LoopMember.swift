@@ -66,6 +66,7 @@ extension LoopMember {
         _ park: (UnsafeContinuation<WaitOutcome, Never>, UInt32) -> Void
     ) async -> WaitOutcome {
         let number = loop.nextWaitNumber()
+        defer { assert(loop.isCurrent, "a wait was begun by a task that was not at home") }
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { park($0, number) }
         } onCancel: {

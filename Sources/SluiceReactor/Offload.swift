@@ -6,28 +6,50 @@ internal import Glibc
 ///
 /// The loop goes on meanwhile. At most 16 threads work at a time, further closures wait in order.
 ///
-/// - Parameter body: may block. It is not interrupted by cancellation once it has begun.
+/// - Parameter body: may block. It is not interrupted once it has begun.
 /// - Returns: what `body` returns, back on the caller's loop.
-/// - Throws: what `body` throws; ``ReactorError/cancelled`` if the task was cancelled while the
-///   closure was still waiting (it is then never run); ``ReactorError/offloadFull`` if 4,096
-///   already wait.
+/// - Throws: ``ReactorError/timedOut`` when the deadline of a surrounding `withTimeout` passes
+///   first (a closure that has begun runs on, its result is dropped); what `body` throws;
+///   ``ReactorError/cancelled`` if the task was cancelled while the closure was still waiting (it
+///   is then never run); ``ReactorError/offloadFull`` if 4,096 already wait.
 public nonisolated(nonsending) func offload<T: Sendable>(
     _ body: @escaping @Sendable () throws -> T
 ) async throws -> T {
     if Task.isCancelled { throw ReactorError.cancelled }
     let work = OffloadedWork<T>()
-    return try await withTaskCancellationHandler {
+    let deadline = Deadline.current
+    guard deadline != .max else { return try await wait(for: work, body) }
+    let loop = EventLoop.current ?? .background
+    let now = loop.now()
+    guard deadline > now else { throw ReactorError.timedOut }
+    let alarm = Alarm(loop: loop)
+    alarm.ring = { work.end(.timedOut) }
+    await alarm.start(in: deadline - now)
+    do {
+        let result = try await wait(for: work, body)
+        _ = await alarm.stop()
+        return result
+    } catch {
+        _ = await alarm.stop()
+        throw error
+    }
+}
+
+private nonisolated(nonsending) func wait<T: Sendable>(
+    for work: OffloadedWork<T>, _ body: @escaping @Sendable () throws -> T
+) async throws -> T {
+    try await withTaskCancellationHandler {
         try await withUnsafeThrowingContinuation { continuation in
             work.begin(continuation)
             let isQueued = ThreadPool.shared.submit {
-                if let continuation = work.take() {
-                    continuation.resume(with: Result { try body() })
-                }
+                guard work.start() else { return }
+                let result = Result { try body() }
+                work.take()?.resume(with: result)
             }
             if !isQueued { work.take()?.resume(throwing: ReactorError.offloadFull) }
         }
     } onCancel: {
-        work.cancel()
+        work.end(.cancelled)
     }
 }
 
@@ -35,16 +57,25 @@ public nonisolated(nonsending) func offload<T: Sendable>(
 private final class OffloadedWork<T: Sendable>: Sendable {
     private struct State {
         var continuation: UnsafeContinuation<T, any Error>?
-        var isCancelled = false
+        var ending: ReactorError?
+        var hasStarted = false
     }
     private let state = Locked(State())
 
     func begin(_ continuation: UnsafeContinuation<T, any Error>) {
-        let isCancelled = state.withLock { state in
-            if !state.isCancelled { state.continuation = continuation }
-            return state.isCancelled
+        let ending = state.withLock { state in
+            if state.ending == nil { state.continuation = continuation }
+            return state.ending
         }
-        if isCancelled { continuation.resume(throwing: ReactorError.cancelled) }
+        if let ending { continuation.resume(throwing: ending) }
+    }
+
+    /// A thread is about to run it. False: nobody waits for it any more.
+    func start() -> Bool {
+        state.withLock { state in
+            state.hasStarted = true
+            return state.continuation != nil
+        }
     }
 
     func take() -> UnsafeContinuation<T, any Error>? {
@@ -55,14 +86,16 @@ private final class OffloadedWork<T: Sendable>: Sendable {
         }
     }
 
-    func cancel() {
-        let continuation = state.withLock { state in
-            state.isCancelled = true
+    /// The caller waits no longer; a cancelled one only if the closure has not begun.
+    func end(_ ending: ReactorError) {
+        let continuation: UnsafeContinuation<T, any Error>? = state.withLock { state in
+            if state.hasStarted, ending == .cancelled { return nil }
+            state.ending = ending
             let continuation = state.continuation
             state.continuation = nil
             return continuation
         }
-        continuation?.resume(throwing: ReactorError.cancelled)
+        continuation?.resume(throwing: ending)
     }
 }
 

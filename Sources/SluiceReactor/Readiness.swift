@@ -15,6 +15,8 @@ package struct Readiness: Equatable, Sendable {
     package private(set) var state: State
     /// The peer hung up or an error is pending: from now on only the end or the error ends trying.
     package private(set) var hangUp = false
+    /// Urgent data was seen: receives stop at its mark, so a short one says nothing any more.
+    package private(set) var hasMarks = false
 
     package init(ready: Bool) {
         state = ready ? .ready : .idle
@@ -31,6 +33,12 @@ package struct Readiness: Equatable, Sendable {
         return wasParked
     }
 
+    /// Urgent data came. Returns as `latch`.
+    package mutating func latchMark() -> Bool {
+        hasMarks = true
+        return latch()
+    }
+
     /// The call said EAGAIN: whatever was latched is used up.
     package mutating func blocked() {
         if state == .ready { state = .idle }
@@ -39,7 +47,7 @@ package struct Readiness: Equatable, Sendable {
     /// The call did less than it was asked to, so the next would say EAGAIN; unless a hang-up is
     /// latched, for then the end or the error is still to be fetched and no edge will announce it.
     package mutating func drained() {
-        if !hangUp, state == .ready { state = .idle }
+        if !hangUp, !hasMarks, state == .ready { state = .idle }
     }
 
     /// A task wants to wait. False: an edge is latched, try again.

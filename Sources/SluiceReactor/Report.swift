@@ -23,6 +23,8 @@ public struct Report: Sendable, CustomStringConvertible {
         public static let handlerThrew = Kind("handler-threw")
         /// Accepting rests because the system is out of descriptors or memory.
         public static let acceptPaused = Kind("accept-paused")
+        /// An accepted connection could not be served and was closed.
+        public static let connectionDropped = Kind("connection-dropped")
         /// A listener failed for good; its server closed.
         public static let acceptFailed = Kind("accept-failed")
     }

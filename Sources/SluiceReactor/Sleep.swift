@@ -13,7 +13,7 @@ public nonisolated(nonsending) func sleep(for duration: Duration) async throws(R
     guard nanoseconds > 0 else { return }
     let outcome: WaitOutcome
     let loop = EventLoop.current ?? .background
-    if loop.isHome {
+    if loop.isHome(#isolation) {
         outcome = await Sleeper(loop: loop).sleep(nanoseconds)
     } else {
         outcome = await loop.hop { await Sleeper(loop: loop).sleep(nanoseconds) }

@@ -20,7 +20,7 @@ extension StreamWriter {
     /// - Throws: ``StreamError/busy`` while a task reads; as `flush`;
     ///   ``StreamError/closed`` for a stream that is closing, or has no descriptor.
     public nonisolated(nonsending) func detach() async throws(StreamError) -> DetachedStream {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in try await writer.detach() }
         }
         try await transport.flush()
@@ -33,7 +33,7 @@ extension StreamWriter {
     /// - Throws: ``StreamError/closed`` and its kin if this side ended the stream first;
     ///   ``StreamError/cancelled``, ``StreamError/timedOut``.
     public nonisolated(nonsending) func waitPeerClosed() async throws(StreamError) {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in
                 try await writer.waitPeerClosed()
             }

@@ -53,6 +53,7 @@ nonisolated(nonsending) func raceToConnect(
                 switch failure.error.errno {
                 case ECANCELED: if winner == nil { ending = .cancelled }
                 case ETIME: ending = .timedOut
+                case ECONNABORTED where loop.hasStopped: ending = .reactor(.stopped)
                 default: attempts.append(failure)
                 }
                 startNext()

@@ -41,7 +41,7 @@ extension StreamReader {
     nonisolated(nonsending) func readIntegerSlowly(
         width: Int, _ endianness: Endianness
     ) async throws(StreamError) -> UInt64 {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in
                 try await reader.readIntegerSlowly(width: width, endianness)
             }

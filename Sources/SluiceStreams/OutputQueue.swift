@@ -94,7 +94,8 @@ package struct OutputQueue {
             let length = pieces[head].end - pieces[head].start
             guard left >= length else {
                 pieces[head].start += left
-                return
+                left = 0
+                break
             }
             left -= length
             release(pieces[head], pool: &pool)

@@ -78,7 +78,7 @@ public final class Server: @unchecked Sendable {
     ///
     /// - Throws: ``StreamError/cancelled`` or ``StreamError/timedOut`` for this task alone.
     public nonisolated(nonsending) func waitClosed() async throws(StreamError) {
-        guard loop.isHome else {
+        guard loop.isHome(#isolation) else {
             return try await onLoop(loop) { () throws(StreamError) in try await self.waitClosed() }
         }
         try await waits.wait(while: { !self.listeners.isEmpty })
@@ -253,6 +253,9 @@ final class ServerWaits: LoopMember, @unchecked Sendable {
         while condition() {
             let outcome = await suspend { continuation, number in
                 begin(continuation, number: number) { wait in
+                    guard condition() else { return false }
+                    // A member while somebody waits: the loop's end then ends the wait.
+                    if waiting.isEmpty { loop.admit(self) }
                     waiting.append(wait)
                     return true
                 }
@@ -270,7 +273,9 @@ final class ServerWaits: LoopMember, @unchecked Sendable {
 
     override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
         guard let index = waiting.firstIndex(where: { $0.number == number }) else { return }
-        resume(waiting.remove(at: index), outcome)
+        let wait = waiting.remove(at: index)
+        if waiting.isEmpty { loop.dismiss(self) }
+        resume(wait, outcome)
     }
 
     override func loopStopped() { endAll(.closed) }
@@ -278,6 +283,7 @@ final class ServerWaits: LoopMember, @unchecked Sendable {
     private func endAll(_ outcome: WaitOutcome) {
         let all = waiting
         waiting = []
+        loop.dismiss(self)
         for wait in all { resume(wait, outcome) }
     }
 }

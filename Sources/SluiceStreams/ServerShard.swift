@@ -43,7 +43,7 @@ final class ServerShard: @unchecked Sendable {
             load.subtract(1, ordering: .relaxed)
             settings.report(
                 Report(
-                    kind: .acceptPaused, message: "a connection was dropped: \(error)", peer: peer,
+                    kind: .connectionDropped, message: "\(error)", peer: peer,
                     error: error))
             connectionEnded()
         }
@@ -70,7 +70,9 @@ final class ServerShard: @unchecked Sendable {
 
     /// Lets the handlers finish, then cancels, then aborts. From any loop.
     nonisolated(nonsending) func shutdown(grace: Duration) async -> ShutdownCounts {
-        guard loop.isHome else { return await loop.hop { await self.shutdown(grace: grace) } }
+        guard loop.isHome(#isolation) else {
+            return await loop.hop { await self.shutdown(grace: grace) }
+        }
         let all = connections
         for connection in all { connection.startDraining() }
         await waitUntilEmpty(atMost: grace)

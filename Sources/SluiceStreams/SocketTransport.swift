@@ -8,6 +8,7 @@ let readinessIn = CE_IN.rawValue
 let readinessOut = CE_OUT.rawValue
 let readinessHangUp = CE_HANG_UP.rawValue
 let readinessError = CE_ERROR.rawValue
+let readinessUrgent = CE_URGENT.rawValue
 
 // @unchecked Sendable by Transport.
 final class SocketTransport: Transport, @unchecked Sendable {

@@ -63,8 +63,9 @@ private nonisolated(nonsending) func start(
     _ options: ServerOptions, _ handler: ServedConnection.Handler
 ) async throws(StreamError) -> Server {
     let settings = try options.checked()
-    let places = try await places(of: address)
+    // Before the first wait: afterwards the task may be somewhere else.
     let acceptor = group?.loops.first ?? loop ?? EventLoop.current ?? EventLoop.background
+    let places = try await places(of: address)
     let loops = group?.loops ?? [acceptor]
     let result: Result<Server, StreamError> =
         acceptor.isCurrent
@@ -110,7 +111,11 @@ private nonisolated(nonsending) func places(
                 where !addresses.contains(found) { addresses.append(found) }
             }
         } catch {
-            throw .reactor(error)
+            switch error {
+            case .cancelled: throw .cancelled
+            case .timedOut: throw .timedOut
+            default: throw .reactor(error)
+            }
         }
         return addresses.map { hosts.count > 1 && $0.isWildcard ? .optional($0) : .address($0) }
     }

@@ -60,7 +60,7 @@ extension StreamReader {
         upTo count: Int
     ) async throws(StreamError) -> [UInt8]? {
         precondition(count > 0, "read(upTo:) needs a count of 1 or more")
-        guard transport.isHome else { return try await readFromElsewhere(upTo: count) }
+        guard transport.isHome(#isolation) else { return try await readFromElsewhere(upTo: count) }
         return try await reading { state, ended throws(StreamError) -> [UInt8]?? in
             if !state.pointee.input.isEmpty { return self.take(count) }
             if ended { return .some(nil) }
@@ -73,10 +73,12 @@ extension StreamReader {
         let state = transport.state
         let expected = state.pointee.input.expected
         guard expected >= StreamBounds.directReceiveBytes, transport.mayReceive,
-            state.pointee.phase == .open, state.pointee.inputFailure == nil
+            state.pointee.phase == .open, state.pointee.inputFailure == nil,
+            !state.pointee.hasEnded
         else { return nil }
         // Twice what came last, so that a receive of the same size is seen to be short.
-        let capacity = min(count, max(2 * expected, StreamBounds.receiveBytes / 4))
+        let capacity = min(
+            count, max(2 * expected, StreamBounds.receiveBytes / 4), transport.receiveShare)
         var received = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: capacity) { target, initialized in
             if let base = target.baseAddress {
@@ -94,7 +96,7 @@ extension StreamReader {
         _ count: Int
     ) async throws(StreamError) -> [UInt8] {
         precondition(count >= 0, "readExactly needs a count of 0 or more")
-        guard transport.isHome else { return try await readExactlyFromElsewhere(count) }
+        guard transport.isHome(#isolation) else { return try await readExactlyFromElsewhere(count) }
         return try await reading { state, ended throws(StreamError) in
             if state.pointee.input.count >= count { return self.take(count) }
             if ended { throw .truncated(received: self.take(.max), expected: count) }
@@ -106,7 +108,7 @@ extension StreamReader {
     nonisolated(nonsending) func readLineSlowly(
         limit: Int?, strippingTerminator: Bool
     ) async throws(StreamError) -> [UInt8]? {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await readLineFromElsewhere(limit, strippingTerminator)
         }
         let limit = limitInForce(limit)
@@ -135,7 +137,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func hasMoreSlowly() async throws(StreamError) -> Bool {
-        guard transport.isHome else { return try await hasMoreFromElsewhere() }
+        guard transport.isHome(#isolation) else { return try await hasMoreFromElsewhere() }
         return try await reading { state, ended throws(StreamError) in
             if !state.pointee.input.isEmpty { return true }
             return ended ? false : nil
@@ -158,6 +160,8 @@ extension StreamReader {
         if state.pointee.resultsInARow >= StreamBounds.resultsInARow {
             try await transport.takeTurns()
         }
+        // A wait begins the row anew.
+        state.pointee.resultsInARow &+= 1
         while true {
             if let result = try attempt(state, false) { return result }
             switch try transport.fill() {

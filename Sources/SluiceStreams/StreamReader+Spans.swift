@@ -71,7 +71,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func lineLengthSlowly(limit: Int?) async throws(StreamError) -> Int {
-        preconditionHome("withLine", twin: "readLine")
+        preconditionHome("withLine", twin: "readLine", #isolation)
         let limit = limitInForce(limit)
         return try await reading { _, ended throws(StreamError) in
             try self.lineLength(limit: limit, ended: ended)
@@ -85,7 +85,7 @@ extension StreamReader {
 
     @usableFromInline
     nonisolated(nonsending) func bufferSlowly(_ count: Int) async throws(StreamError) {
-        preconditionHome("withExactly", twin: "readExactly")
+        preconditionHome("withExactly", twin: "readExactly", #isolation)
         precondition(count >= 0, "withExactly needs a count of 0 or more")
         try await reading { state, ended throws(StreamError) -> Void? in
             if state.pointee.input.count >= count { return () }
@@ -95,9 +95,9 @@ extension StreamReader {
     }
 
     /// A span call's body runs where the bytes are, so its task has to live there.
-    private func preconditionHome(_ name: String, twin: String) {
-        precondition(
-            transport.isHome,
+    private func preconditionHome(_ name: String, twin: String, _ isolation: (any Actor)?) {
+        if transport.isHome(isolation) { return }
+        stopProgram(
             "StreamReader.\(name) was called by a task that does not live on the reader's loop; "
                 + "start it by loop.spawn { }, or await \(twin)")
     }

@@ -117,7 +117,7 @@ public final class StreamReader: @unchecked Sendable {
         precondition(
             !separators.isEmpty && separators.allSatisfy { !$0.isEmpty },
             "readUntil needs at least one separator and none may be empty")
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in
                 try await reader.readUntil(anyOf: separators, limit: limit)
             }
@@ -142,7 +142,7 @@ public final class StreamReader: @unchecked Sendable {
         limit: Int = StreamReader.readToEndLimit
     ) async throws(StreamError) -> [UInt8] {
         precondition(limit > 0, "readToEnd(limit:) needs a limit of 1 or more")
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in
                 try await reader.readToEnd(limit: limit)
             }
@@ -176,7 +176,7 @@ public final class StreamReader: @unchecked Sendable {
     /// - Returns: `count` bytes; fewer only at the end of the stream.
     public nonisolated(nonsending) func peek(_ count: Int) async throws(StreamError) -> [UInt8] {
         precondition(count >= 0, "peek needs a count of 0 or more")
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in try await reader.peek(count) }
         }
         return try await reading { state, ended throws(StreamError) in
@@ -193,7 +193,7 @@ public final class StreamReader: @unchecked Sendable {
     @discardableResult
     public nonisolated(nonsending) func skip(_ count: Int) async throws(StreamError) -> Int {
         precondition(count >= 0, "skip needs a count of 0 or more")
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in try await reader.skip(count) }
         }
         var skipped = 0
@@ -216,7 +216,7 @@ public final class StreamReader: @unchecked Sendable {
         through separator: [UInt8]
     ) async throws(StreamError) -> Bool {
         precondition(!separator.isEmpty, "skip(through:) needs a separator of 1 byte or more")
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { reader throws(StreamError) in
                 try await reader.skip(through: separator)
             }
@@ -250,7 +250,7 @@ public final class StreamReader: @unchecked Sendable {
     /// Whether the stream has ended and everything was read. On the loop's thread.
     public var atEOF: Bool {
         preconditionOnLoop("atEOF", twin: "hasMore")
-        return transport.state.pointee.inputEnded && transport.state.pointee.input.isEmpty
+        return transport.state.pointee.hasEnded && transport.state.pointee.input.isEmpty
     }
 
     /// Bytes received and not yet read. On the loop's thread.
@@ -267,9 +267,10 @@ public final class StreamReader: @unchecked Sendable {
 
     @inline(__always)
     func preconditionOnLoop(_ name: String, twin: String) {
-        precondition(
-            loop.isCurrent,
-            "StreamReader.\(name) was called off its loop; from elsewhere await \(twin)")
+        if !loop.isCurrent {
+            stopProgram(
+                "StreamReader.\(name) was called off its loop; from elsewhere await \(twin)")
+        }
     }
 }
 
@@ -281,7 +282,7 @@ extension StreamReader: CustomStringConvertible {
         guard loop.isCurrent else { return "StreamReader(\(peer))" }
         let state = transport.state
         var parts = [peer, "\(state.pointee.input.count) bytes buffered"]
-        if state.pointee.inputEnded { parts.append("ended") }
+        if state.pointee.hasEnded { parts.append("ended") }
         if state.pointee.readWait != nil { parts.append("waiting") }
         if let failure = state.pointee.inputFailure { parts.append("\(failure.error)") }
         if state.pointee.phase != .open { parts.append("\(state.pointee.phase)") }

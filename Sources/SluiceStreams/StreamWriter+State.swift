@@ -49,8 +49,11 @@ extension StreamWriter {
         preconditionOnLoop("setWriteMarks", twin: "loop.spawn { }")
         let low = low ?? high / 4
         precondition(high >= low && low >= 0, "write marks need high >= low >= 0")
+        precondition(
+            high <= transport.settings.outputCap, "the high mark is at most the output cap")
         transport.state.pointee.high = high
         transport.state.pointee.low = low
+        transport.releaseOutputWaits()
     }
 
     /// An integer socket option, as in socket(7) and tcp(7). On the loop's thread.
@@ -107,7 +110,7 @@ extension StreamWriter {
 
     @usableFromInline
     nonisolated(nonsending) func drainSlowly() async throws(StreamError) {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in
                 try await writer.transport.drain()
             }

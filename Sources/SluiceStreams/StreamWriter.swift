@@ -111,7 +111,7 @@ public final class StreamWriter: @unchecked Sendable {
     public nonisolated(nonsending) func send(
         contentsOf parts: [[UInt8]]
     ) async throws(StreamError) {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in
                 try await writer.send(contentsOf: parts)
             }
@@ -124,7 +124,7 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// It says nothing about the peer having it (tcp(7)). Throws if it never will have.
     public nonisolated(nonsending) func flush() async throws(StreamError) {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in try await writer.flush() }
         }
         try await transport.flush()
@@ -152,7 +152,9 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// - Parameter within: after this it becomes an abort; the stream's `closeTimeout` by default.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
-        guard transport.isHome else { return await loop.hop { await self.close(within: within) } }
+        guard transport.isHome(#isolation) else {
+            return await loop.hop { await self.close(within: within) }
+        }
         startClosing(within: within)
         try? await transport.waitClosed()
     }
@@ -181,7 +183,7 @@ public final class StreamWriter: @unchecked Sendable {
     ///
     /// - Throws: ``StreamError/cancelled`` or ``StreamError/timedOut`` for this task alone.
     public nonisolated(nonsending) func waitClosed() async throws(StreamError) {
-        guard transport.isHome else {
+        guard transport.isHome(#isolation) else {
             return try await hop { writer throws(StreamError) in try await writer.waitClosed() }
         }
         try await transport.waitClosed()
@@ -189,9 +191,10 @@ public final class StreamWriter: @unchecked Sendable {
 
     @inline(__always)
     func preconditionOnLoop(_ name: String, twin: String) {
-        precondition(
-            loop.isCurrent,
-            "StreamWriter.\(name) was called off its loop; from elsewhere await \(twin)")
+        if !loop.isCurrent {
+            stopProgram(
+                "StreamWriter.\(name) was called off its loop; from elsewhere await \(twin)")
+        }
     }
 }
 

@@ -9,13 +9,16 @@ internal import SluiceReactor
 extension Transport {
     /// Begins an orderly close. Idempotent; legal at any point.
     ///
-    /// - Parameter within: until it becomes an abort; `nil` for the stream's option.
+    /// - Parameter timeout: until it becomes an abort, whatever the peer does; `nil`: the stream's
+    ///   option, counted from the last progress of the peer, so that a slow one gets all.
     final func startClosing(within timeout: UInt64?) {
         guard state.pointee.phase == .open else { return shortenClosing(timeout) }
         state.pointee.phase = .closing
         endReadWait(.closed)
         discardInput()
-        armCloseTimer(timeout ?? settings.close)
+        state.pointee.closeIsAbsolute = timeout != nil
+        setCloseDeadline(in: timeout ?? settings.close)
+        armCloseTimer()
         flushNow()
         advanceClosing()
     }
@@ -24,16 +27,27 @@ extension Transport {
     private func shortenClosing(_ timeout: UInt64?) {
         guard state.pointee.phase == .closing, let timeout else { return }
         let (deadline, isOver) = loop.now().addingReportingOverflow(timeout)
-        guard !isOver, deadline < state.pointee.closeDeadline else { return }
+        if state.pointee.closeIsAbsolute, isOver || deadline >= state.pointee.closeDeadline {
+            return
+        }
+        state.pointee.closeIsAbsolute = true
+        setCloseDeadline(in: timeout)
         loop.disarm(state.pointee.closeTimer)
-        armCloseTimer(timeout)
+        armCloseTimer()
     }
 
-    private func armCloseTimer(_ timeout: UInt64) {
-        let (end, isOver) = loop.now().addingReportingOverflow(timeout)
-        state.pointee.closeDeadline = isOver ? .max : end
+    private func setCloseDeadline(in timeout: UInt64) {
+        let (deadline, isOver) = loop.now().addingReportingOverflow(timeout)
+        state.pointee.closeDeadline = isOver ? .max : deadline
+    }
+
+    /// An absolute deadline is waited for; else the peer's progress is looked at five times in it.
+    private func armCloseTimer() {
+        let look = loop.now().addingReportingOverflow(settings.close / 5 + 1).partialValue
         state.pointee.closeTimer = loop.arm(
-            self, purpose: TransportTimer.close.rawValue, deadline: state.pointee.closeDeadline)
+            self, purpose: TransportTimer.close.rawValue,
+            deadline: state.pointee.closeIsAbsolute
+                ? state.pointee.closeDeadline : min(look, state.pointee.closeDeadline))
     }
 
     /// Goes on with an orderly close as far as it can be done now.
@@ -66,6 +80,11 @@ extension Transport {
     final func closeTimerFired() {
         state.pointee.closeTimer = 0
         guard state.pointee.phase == .closing else { return }
+        if !state.pointee.closeIsAbsolute, takenByPeer != state.pointee.closeMark {
+            state.pointee.closeMark = takenByPeer
+            setCloseDeadline(in: settings.close)
+        }
+        if loop.now() < state.pointee.closeDeadline { return armCloseTimer() }
         // With all bytes handed over only the peer's end is missing: nothing of ours is lost.
         let isLoss = !state.pointee.output.isEmpty
         if isLoss { failOutput(.aborted) }
@@ -85,7 +104,13 @@ extension Transport {
     final func closeAtOnce() {
         guard state.pointee.phase != .closed else { return }
         state.pointee.phase = .closing
-        flushNow()
+        endReadWait(.closed)
+        repeat {
+            // The last turn of this one: no share has to be kept for later.
+            state.pointee.flushedInTurn = 0
+            flushNow()
+        } while state.pointee.phase == .closing && !state.pointee.output.isEmpty
+            && state.pointee.writable.mayTry
         guard state.pointee.phase == .closing else { return }
         let isLoss = !state.pointee.output.isEmpty
         if isLoss { failOutput(.closed) }

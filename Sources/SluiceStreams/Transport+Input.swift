@@ -66,8 +66,8 @@ extension Transport {
     }
 
     /// Whether the current task runs on the loop and will be there again after each wait.
-    final var isHome: Bool {
-        loop.isCurrent && (isHandlerTask || loop.isPreferredByCurrentTask)
+    final func isHome(_ isolation: (any Actor)?) -> Bool {
+        loop.isCurrent && isolation == nil && (isHandlerTask || loop.isPreferredByCurrentTask)
     }
 
     /// What came of asking for more bytes.
@@ -84,12 +84,14 @@ extension Transport {
     final func fill() throws(StreamError) -> Filling {
         while try inputIsOpen() {
             guard state.pointee.readable.mayTry else {
-                if state.pointee.isDraining, isIdle { state.pointee.inputEnded = true; continue }
+                if state.pointee.isDraining, isIdle {
+                    state.pointee.inputCut = true; continue
+                }
                 return .blocked
             }
             guard mayReceive else { return .shareUsed }
             let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
-            guard let base = room.baseAddress else { return .blocked }
+            guard let base = room.baseAddress else { preconditionFailure("a room has bytes") }
             let count = receiveOnce(into: base, count: room.count)
             if count > 0 {
                 state.pointee.input.append(count)
@@ -109,12 +111,17 @@ extension Transport {
         return state.pointee.receivedInTurn < StreamBounds.receivePerTurn
     }
 
+    /// What is left of this turn's share, after `mayReceive`.
+    final var receiveShare: Int {
+        Int(StreamBounds.receivePerTurn - state.pointee.receivedInTurn)
+    }
+
     /// Whether bytes may still come; throws once an error has ended them.
     final func inputIsOpen() throws(StreamError) -> Bool {
         if let failure = state.pointee.inputFailure { throw failure.error }
-        if state.pointee.inputEnded { return false }
+        // First: what this side has closed is not read to its end.
         if state.pointee.phase != .open { throw .closed }
-        return true
+        return !state.pointee.hasEnded
     }
 
     /// The one place that receives. Returns the count, or 0 when there is nothing now; the end and
@@ -133,8 +140,11 @@ extension Transport {
             state.pointee.readable.blocked()
         } else if received < 0 {
             end(.reset(Int32(truncatingIfNeeded: -received)), reset: false)
-        } else if let failure = state.pointee.outputFailure, case .reset = failure {
-            // The error was told to a send already; what follows it is no clean end.
+        } else if let failure = state.pointee.outputFailure, case .reset(let errno) = failure,
+            errno != EPIPE
+        {
+            // The error was told to a send already; what follows it is no clean end. (EPIPE came
+            // after the peer's end, so that one was clean.)
             end(failure, reset: false)
         } else {
             state.pointee.inputEnded = true
@@ -165,7 +175,10 @@ extension Transport {
         _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32
     ) {
         begin(continuation, number: number) { wait in
-            guard state.pointee.readable.park() else { return false }
+            // Once more, where nothing can come in between any longer.
+            guard state.pointee.phase == .open, state.pointee.inputFailure == nil,
+                !state.pointee.hasEnded, state.pointee.readable.park()
+            else { return false }
             state.pointee.readWait = wait
             settleInput()
             return true
@@ -215,7 +228,8 @@ extension Transport {
     final func startDraining() {
         state.pointee.isDraining = true
         guard state.pointee.readWait != nil, isIdle else { return }
-        state.pointee.inputEnded = true
+        // The reader receives once more: a request that lies in the kernel already is answered.
+        _ = state.pointee.readable.latch()
         endReadWait(.ready)
     }
 }

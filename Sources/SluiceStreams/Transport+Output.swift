@@ -110,7 +110,7 @@ extension Transport {
     }
 
     /// Resumes whoever waited for what has been reached.
-    private func releaseOutputWaits() {
+    final func releaseOutputWaits() {
         let sent = state.pointee.bytesSent
         let isLow = state.pointee.output.count <= state.pointee.low
         var index = 0
@@ -169,7 +169,6 @@ extension Transport {
             sentMark: state.pointee.bytesSent &+ UInt64(state.pointee.output.count))
     }
 
-    /// The one place that parks writers.
     nonisolated(nonsending) private func waitForOutput(sentMark: UInt64?) async throws(StreamError)
     {
         let outcome =
@@ -182,10 +181,17 @@ extension Transport {
         if outcome != .ready { throw error(of: outcome, state.pointee.outputFailure) }
     }
 
+    /// The one place that parks writers.
     private func parkWriter(
         _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32, _ sentMark: UInt64?
     ) {
+        // Once more, where nothing can come in between any longer.
+        if state.pointee.outputFailure != nil { return continuation.resume(returning: .closed) }
         begin(continuation, number: number) { wait in
+            let isReached =
+                sentMark.map { $0 <= state.pointee.bytesSent }
+                ?? (state.pointee.output.count <= state.pointee.low)
+            guard !isReached else { return false }
             state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: sentMark))
             return true
         }
@@ -215,7 +221,7 @@ extension Transport {
 
     /// Sent, less what still lies in the kernel: a slow peer makes progress long before the kernel
     /// asks us for more.
-    private var takenByPeer: UInt64 {
+    final var takenByPeer: UInt64 {
         state.pointee.bytesSent &- UInt64(max(0, unacknowledged))
     }
 

@@ -44,7 +44,11 @@ package struct TransportState {
     var owesAnswer = false
     /// A shutting-down server ends the input of idle connections.
     var isDraining = false
+    /// It has ended this one's: readers see the end, but the peer's own is still to come.
+    var inputCut = false
     var inputFailure: EndReason?
+    /// What readers are told.
+    var hasEnded: Bool { inputEnded || inputCut }
     // Output
     var output = OutputQueue()
     var writable = Readiness(ready: true)
@@ -65,6 +69,10 @@ package struct TransportState {
     var stallMark: UInt64 = 0
     /// When the orderly close in progress becomes an abort.
     var closeDeadline: UInt64 = 0
+    /// What the peer had taken when the deadline was set.
+    var closeMark: UInt64 = 0
+    /// Whether progress of the peer does not move it.
+    var closeIsAbsolute = false
     /// The turn `flushedInTurn` counts for.
     var flushTurn: UInt32 = 0
     var flushedInTurn: Int32 = 0
@@ -149,6 +157,7 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     package override final func becameReady(_ ready: UInt32) {
         let hangUp = ready & (readinessHangUp | readinessError) != 0
+        if ready & readinessUrgent != 0, state.pointee.readable.latchMark() { endReadWait(.ready) }
         if ready & readinessIn != 0 || hangUp { inputBecameReady(hangUp: hangUp) }
         // A half-closed peer still takes bytes, so its hang-up alone says nothing about output.
         if ready & (readinessOut | readinessError) != 0 { outputBecameReady() }

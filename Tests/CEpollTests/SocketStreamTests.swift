@@ -98,9 +98,9 @@ import Testing
         }
     }
 
-    /// SIGPIPE would end the process, so that this test runs to its end is half of the claim. A child
-    /// that some other test is just starting may hold the closed end until it has become another
-    /// program; until then the socket is full at worst.
+    /// SIGPIPE would end the process, so that this test runs to its end is half of the claim. A
+    /// child that some other test is just starting may hold the closed end until it has become
+    /// another program; until then the socket is full at worst.
     @Test(arguments: [true, false]) func `sending to a closed peer is EPIPE and no signal`(
         unix: Bool
     ) throws {

@@ -94,8 +94,8 @@ public func waitUntil(
     try await eventually(claim, within: deadline, sourceLocation: sourceLocation, condition)
 }
 
-/// A value that several threads share under a lock. The lock is pthread's, whose slow path the thread
-/// sanitizer understands; that of `Mutex` it takes for a race.
+/// A value that several threads share under a lock. The lock is pthread's, whose slow path the
+/// thread sanitizer understands; that of `Mutex` it takes for a race.
 // @unchecked Sendable: `stored` is used under the lock alone.
 public final class Shared<Value: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

@@ -50,8 +50,8 @@ func withEchoServer(
 /// Each of ten ports was taken by somebody.
 private struct EachPortTaken: Error {}
 
-/// What connecting to a server says that was shut down, and the address. Somebody else on this machine
-/// may have taken the port meanwhile, though hardly ten times.
+/// What connecting to a server says that was shut down, and the address. Somebody else on this
+/// machine may have taken the port meanwhile, though hardly ten times.
 func connectToClosedServer(host: String) async throws -> (StreamError, SocketAddress) {
     for _ in 0..<10 {
         let server = try await startServer(host: host, port: 0, handler: echoLines)
