@@ -69,14 +69,19 @@ extension Transport {
     }
 
     nonisolated(nonsending) final func waitPeerClosed() async throws(StreamError) {
-        while !state.pointee.readable.hangUp, !state.pointee.inputEnded {
+        while true {
             if let failure = state.pointee.inputFailure {
                 if case .reset = failure { return }
                 throw failure.error
             }
+            // Its own close, even if the peer's end has come since.
             if state.pointee.phase != .open { throw .closed }
+            if state.pointee.readable.hangUp { return }
             let outcome = await suspend { continuation, number in
                 begin(continuation, number: number) { wait in
+                    guard state.pointee.phase == .open, !state.pointee.readable.hangUp else {
+                        return false
+                    }
                     state.pointee.closeWaits.append(wait)
                     return true
                 }

@@ -139,6 +139,9 @@ private func listen(
                     listeners.append(listener)
                 }
             }
+            guard !listeners.isEmpty else {
+                return .failure(.invalidOption(name: "hosts", rule: "an address this machine has"))
+            }
             return .success(
                 Server(
                     loop: loop, loops: loops, listeners: listeners, settings: settings,

@@ -118,7 +118,8 @@ public final class StreamBridge: @unchecked Sendable {
 
 // @unchecked Sendable by Transport.
 final class BridgeTransport: Transport, @unchecked Sendable {
-    private let source: StreamBridgeSource
+    /// `nil` once closed: what the closures hold goes with the connection.
+    private var source: StreamBridgeSource?
     /// Fed and not yet received; `head` bytes of it are spent.
     private var fed: [UInt8] = []
     private var head = 0
@@ -126,6 +127,8 @@ final class BridgeTransport: Transport, @unchecked Sendable {
     private var lost: Int32?
     private var isReadingPaused = false
     var isSourcePaused = false
+    /// How often the source has said that there is room: it may do so inside `send`.
+    private var resumptions = 0
 
     init(loop: EventLoop, settings: StreamSettings, source: StreamBridgeSource) {
         self.source = source
@@ -140,7 +143,7 @@ final class BridgeTransport: Transport, @unchecked Sendable {
         fed.append(contentsOf: bytes)
         if !isReadingPaused, waiting > 2 * settings.limit {
             isReadingPaused = true
-            source.pauseReading()
+            source?.pauseReading()
         }
         loop.signal(self, readinessIn)
     }
@@ -160,6 +163,7 @@ final class BridgeTransport: Transport, @unchecked Sendable {
 
     func resumeSource() {
         isSourcePaused = false
+        resumptions &+= 1
         if token != 0 { loop.signal(self, readinessOut) }
     }
 
@@ -181,7 +185,7 @@ final class BridgeTransport: Transport, @unchecked Sendable {
         }
         if isReadingPaused, waiting <= settings.limit {
             isReadingPaused = false
-            source.resumeReading()
+            source?.resumeReading()
         }
         // A short count means drained, so an end left behind has to be announced.
         if hasEnded { loop.signal(self, readinessIn) }
@@ -194,20 +198,25 @@ final class BridgeTransport: Transport, @unchecked Sendable {
         for index in 0..<count where !isSourcePaused {
             let piece = UnsafeRawBufferPointer(
                 start: pieces[index].iov_base, count: pieces[index].iov_len)
+            guard let source else { return -Int(EPIPE) }
+            let resumptionsBefore = resumptions
             let taken = source.send(piece.bytes)
             precondition(
                 taken >= 0 && taken <= piece.count, "send returns 0 up to the bytes it was given")
             sent += taken
-            if taken < piece.count { isSourcePaused = true }
+            if taken < piece.count, resumptions == resumptionsBefore { isSourcePaused = true }
+            if taken < piece.count { break }
         }
         return sent > 0 ? sent : -Int(EAGAIN)
     }
 
-    override func finish() { source.sendEnd() }
+    override func finish() { source?.sendEnd() }
 
     override func release(reset: Bool) {
         (fed, head) = ([], 0)
-        source.close(reset)
+        let source = self.source
+        self.source = nil
+        source?.close(reset)
     }
 
     override func label() -> String { "the holder of a bridge" }

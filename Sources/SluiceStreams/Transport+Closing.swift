@@ -16,6 +16,7 @@ extension Transport {
         state.pointee.phase = .closing
         endReadWait(.closed)
         discardInput()
+        partner?.startClosing(within: timeout)
         state.pointee.closeIsAbsolute = timeout != nil
         setCloseDeadline(in: timeout ?? settings.close)
         armCloseTimer()
@@ -139,7 +140,11 @@ extension Transport {
         release(reset: reset)
         let partner = self.partner
         self.partner = nil
-        if reset { partner?.startAborting() } else { partner?.startClosing(within: nil) }
+        if state.pointee.inputFailure == .aborted {
+            partner?.startAborting()
+        } else {
+            partner?.closeAtOnce()
+        }
         let waits = state.pointee.closeWaits
         state.pointee.closeWaits = []
         for wait in waits { resume(wait, .ready) }

@@ -146,6 +146,8 @@ package class Transport: LoopMember, @unchecked Sendable {
     final func becomeReadOnly() {
         state.pointee.outputFinished = true
         state.pointee.finishRequested = true
+        // With nothing said there is nothing to lose by closing before the peer's end.
+        state.pointee.lingered = StreamBounds.lingerBytes
     }
 
     /// For kinds of one direction: the input has ended before it began.
