@@ -13,35 +13,24 @@ struct ProgramError: Error, CustomStringConvertible {
 // thread.
 final class Program: @unchecked Sendable {
     private let process = Process()
-    private let input = Pipe()
     private let output = Pipe()
     private var unread: [UInt8] = []
 
     init(_ path: String, _ arguments: [String] = []) throws {
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
-        process.standardInput = input
+        process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output
         try process.run()
         try output.fileHandleForWriting.close()
-        try input.fileHandleForReading.close()
     }
 
     /// One of the package's executables: they are built beside the test bundle.
     static func built(_ name: String, _ arguments: [String] = []) throws -> Program {
         let runner = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        let path = runner.deletingLastPathComponent().path + "/" + name
-        return try Program("/bin/sh", ["-c", endsWithTest, path] + arguments)
+        return try Program(runner.deletingLastPathComponent().path + "/" + name, arguments)
     }
-
-    /// Becomes the program given, and ends it when standard input does: a server must not live on
-    /// after a test run that was interrupted.
-    private static let endsWithTest = """
-        exec 3<&0
-        (cat <&3; kill -9 $$) >/dev/null 2>&1 &
-        exec "$0" "$@" 3<&- </dev/null
-        """
 
     /// The next line of its output, without LF.
     func line(within duration: Duration = .seconds(20)) async throws -> String {

@@ -6,7 +6,7 @@ import SluiceTestKit
 import Testing
 
 @Suite struct KindConformanceTests {
-    @Test(arguments: [AdoptedKind.unixPath, .unixAbstract, .socketPair, .pipes])
+    @Test(arguments: [AdoptedKind.unixPath, .unixAbstract, .socketPair])
     func `B46: an adopted or Unix stream passes the conformance suite`(
         _ kind: AdoptedKind
     ) async throws {
