@@ -13,24 +13,44 @@ struct ProgramError: Error, CustomStringConvertible {
 // thread.
 final class Program: @unchecked Sendable {
     private let process = Process()
+    private let input = Pipe()
     private let output = Pipe()
     private var unread: [UInt8] = []
 
     init(_ path: String, _ arguments: [String] = []) throws {
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
+        process.standardInput = input
         process.standardOutput = output
         process.standardError = output
         try process.run()
         try output.fileHandleForWriting.close()
+        try input.fileHandleForReading.close()
     }
 
     /// One of the package's executables: they are built beside the test bundle.
     static func built(_ name: String, _ arguments: [String] = []) throws -> Program {
         let runner = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        return try Program(runner.deletingLastPathComponent().path + "/" + name, arguments)
+        let path = runner.deletingLastPathComponent().path + "/" + name
+        return try Program("/usr/bin/env", ["bash", "-c", endsWithTest, path] + arguments)
     }
+
+    /// Becomes the program given, and ends it when standard input does: a server must not live on
+    /// after a test run that was interrupted. The watcher keeps standard input alone: `Process`
+    /// learns of a program's end by a socket that every process started from it holds open, so a
+    /// watcher with a copy of it would make the program seem to run on, and `waitUntilExit` spin.
+    private static let endsWithTest = """
+        exec 3<&0
+        (
+            for path in /proc/$BASHPID/fd/*; do
+                fd=${path##*/}
+                [[ $fd -le 3 ]] || eval "exec $fd>&-"
+            done
+            cat <&3
+            kill -9 $$
+        ) >/dev/null 2>&1 &
+        exec "$0" "$@" 3<&- </dev/null
+        """
 
     /// The next line of its output, without LF.
     func line(within duration: Duration = .seconds(20)) async throws -> String {

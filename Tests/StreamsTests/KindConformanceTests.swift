@@ -6,7 +6,7 @@ import SluiceTestKit
 import Testing
 
 @Suite struct KindConformanceTests {
-    @Test(arguments: [AdoptedKind.unixPath, .unixAbstract, .socketPair])
+    @Test(arguments: [AdoptedKind.unixPath, .unixAbstract, .socketPair, .pipes])
     func `B46: an adopted or Unix stream passes the conformance suite`(
         _ kind: AdoptedKind
     ) async throws {

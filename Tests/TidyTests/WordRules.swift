@@ -36,6 +36,9 @@ private let banned: [Banned] = [
     Banned(words: "print(", instead: "a Report", covers: isProduct),
     Banned(words: "Task.sleep(", instead: "sleep(for:)", covers: isProduct),
     Banned(words: "CheckedContinuation", instead: "UnsafeContinuation", covers: isProduct),
+    Banned(
+        words: "Mutex(", instead: "Locked, which the thread sanitizer sees",
+        covers: { $0.isUnder("Sources", "Tests/ReactorTests") }),
     Banned(words: "DispatchQueue", instead: "EventLoop.spawn or offload"),
     Banned(words: "Thread.sleep(", instead: "a condition with a deadline"),
     Banned(words: "usleep(", instead: "a condition with a deadline"),
