@@ -28,19 +28,24 @@ int ce_bind_socket(struct ce_reactor *reactor, int fd, const struct ce_address *
     return result;
 }
 
-int ce_set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_address *address,
-                          const struct ce_listen_options *options) {
-    const bool internet = is_internet(address);
+struct option {
+    bool wanted;
+    int level, name, value;
+};
+
+static int set_wanted(struct ce_reactor *reactor, int fd, const struct option *list, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!list[i].wanted) continue;
+        int result = ce_set_option(reactor, fd, list[i].level, list[i].name, list[i].value);
+        if (result < 0) return result;
+    }
+    return 0;
+}
+
+static int set_socket_options(struct ce_reactor *reactor, int fd, bool internet,
+                              const struct ce_socket_options *options) {
     const bool alive = internet && (options->flags & CE_KEEP_ALIVE) != 0;
-    const struct {
-        bool wanted;
-        int level, name, value;
-    } list[] = {
-        {internet, SOL_SOCKET, SO_REUSEADDR, 1},
-        // Not for Unix sockets: Linux 6.13 refuses it there.
-        {internet && (options->flags & CE_REUSE_PORT) != 0, SOL_SOCKET, SO_REUSEPORT, 1},
-        // One socket per family, whatever net.ipv6.bindv6only says.
-        {ce_address_family(address) == AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
+    const struct option list[] = {
         {options->receive_buffer_bytes > 0, SOL_SOCKET, SO_RCVBUF, options->receive_buffer_bytes},
         {options->send_buffer_bytes > 0, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes},
         {internet && (options->flags & CE_NO_DELAY) != 0, IPPROTO_TCP, TCP_NODELAY, 1},
@@ -51,12 +56,21 @@ int ce_set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_ad
         {internet && options->user_timeout_milliseconds > 0, IPPROTO_TCP, TCP_USER_TIMEOUT,
          options->user_timeout_milliseconds},
     };
-    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
-        if (!list[i].wanted) continue;
-        int result = ce_set_option(reactor, fd, list[i].level, list[i].name, list[i].value);
-        if (result < 0) return result;
-    }
-    return 0;
+    return set_wanted(reactor, fd, list, sizeof list / sizeof list[0]);
+}
+
+int ce_set_listen_options(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          const struct ce_listen_options *options) {
+    const bool internet = is_internet(address);
+    const struct option list[] = {
+        {internet, SOL_SOCKET, SO_REUSEADDR, 1},
+        // Not for Unix sockets: Linux 6.13 refuses it there.
+        {internet && (options->socket.flags & CE_REUSE_PORT) != 0, SOL_SOCKET, SO_REUSEPORT, 1},
+        // One socket per family, whatever net.ipv6.bindv6only says.
+        {ce_address_family(address) == AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
+    };
+    int result = set_wanted(reactor, fd, list, sizeof list / sizeof list[0]);
+    return result < 0 ? result : set_socket_options(reactor, fd, internet, &options->socket);
 }
 
 int ce_start_listening(struct ce_reactor *reactor, int fd, int backlog) {
@@ -103,14 +117,15 @@ int ce_connect_socket(struct ce_reactor *reactor, int fd, const struct ce_addres
 }
 
 int ce_connect(struct ce_reactor *reactor, const struct ce_address *remote,
-               const struct ce_address *local, bool *in_progress, const char **call) {
+               const struct ce_address *local, const struct ce_socket_options *options,
+               bool *in_progress, const char **call) {
     const bool internet = is_internet(remote);
     const char *step = "socket";
     int result, fd = ce_open_socket(reactor, remote);
     *in_progress = false;
     if ((result = fd) < 0) goto fail;
     step = "setsockopt";
-    if (internet && (result = ce_set_option(reactor, fd, IPPROTO_TCP, TCP_NODELAY, 1)) < 0)
+    if (options != NULL && (result = set_socket_options(reactor, fd, internet, options)) < 0)
         goto fail;
     if (local != NULL) {
         // The kernel then picks the port at connect, when it knows the remote end: many more fit.

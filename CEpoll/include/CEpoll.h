@@ -171,38 +171,46 @@ struct ce_address {
     struct sockaddr_storage storage;
 };
 
-enum ce_listen_flags {
-    CE_REUSE_PORT = 1u << 0,     // SO_REUSEPORT, socket(7)
-    CE_NO_DELAY = 1u << 1,       // TCP_NODELAY on the listener; accepted sockets inherit it
-    CE_KEEP_ALIVE = 1u << 2,     // SO_KEEPALIVE with the three times below, inherited too
+enum ce_socket_flags {
+    CE_REUSE_PORT = 1u << 0,  // SO_REUSEPORT, socket(7); for listeners
+    CE_NO_DELAY = 1u << 1,    // TCP_NODELAY
+    CE_KEEP_ALIVE = 1u << 2,  // SO_KEEPALIVE with the three times below
 };
 
-struct ce_listen_options {
-    int backlog;  // 1 or more; the kernel clips it at net.core.somaxconn
+// What a stream socket is set to before it listens or connects; accepted ones inherit all of it.
+// TCP options are left out for Unix addresses.
+struct ce_socket_options {
     uint32_t flags;
     int keep_alive_idle_seconds;      // TCP_KEEPIDLE
     int keep_alive_interval_seconds;  // TCP_KEEPINTVL
     int keep_alive_count;             // TCP_KEEPCNT
-    int user_timeout_milliseconds;    // TCP_USER_TIMEOUT, inherited; 0 leaves the kernel's
-    int receive_buffer_bytes;         // SO_RCVBUF, inherited; 0 leaves the kernel's
-    int send_buffer_bytes;            // SO_SNDBUF, inherited; 0 leaves the kernel's
+    int user_timeout_milliseconds;    // TCP_USER_TIMEOUT; 0 leaves the kernel's
+    int receive_buffer_bytes;         // SO_RCVBUF; 0 leaves the kernel's
+    int send_buffer_bytes;            // SO_SNDBUF; 0 leaves the kernel's
+};
+
+struct ce_listen_options {
+    int backlog;  // 1 or more; the kernel clips it at net.core.somaxconn
+    struct ce_socket_options socket;
 };
 
 // A listening stream socket: socket, SO_REUSEADDR (not for Unix), IPV6_V6ONLY for IPv6, options,
-// bind, listen. TCP options are left out for Unix addresses. Returns the descriptor. After a
-// failure nothing stays open and *call names the system call that failed (call may be NULL).
+// bind, listen. Returns the descriptor. After a failure nothing stays open and *call names the
+// system call that failed (call may be NULL).
 int ce_listen(struct ce_reactor *reactor, const struct ce_address *address,
               const struct ce_listen_options *options, const char **call);
 
 // accept4(2), with the peer's address unless `peer` is NULL. ECONNABORTED and its kin are returned.
 int ce_accept(struct ce_reactor *reactor, int listener, struct ce_address *peer);
 
-// socket(2), optionally bind(2) to `local` (may be NULL; IP_BIND_ADDRESS_NO_PORT if its port is 0),
-// then connect(2). Returns the descriptor; *in_progress says that it becomes writable later and
-// ce_socket_error then gives the result. An interrupted connect counts as in progress. TCP_NODELAY
-// is set for TCP. Failures as in ce_listen; -EAGAIN means that a Unix listener's backlog is full.
+// socket(2), options (may be NULL), optionally bind(2) to `local` (may be NULL;
+// IP_BIND_ADDRESS_NO_PORT if its port is 0), then connect(2). Returns the descriptor; *in_progress
+// says that it becomes writable later and ce_socket_error then gives the result. An interrupted
+// connect counts as in progress. Failures as in ce_listen; -EAGAIN means that a Unix listener's
+// backlog is full.
 int ce_connect(struct ce_reactor *reactor, const struct ce_address *remote,
-               const struct ce_address *local, bool *in_progress, const char **call);
+               const struct ce_address *local, const struct ce_socket_options *options,
+               bool *in_progress, const char **call);
 
 // recv(2) without flags: the count, 0 at the end of the stream, -EAGAIN when there is nothing now.
 ssize_t ce_receive(struct ce_reactor *reactor, int fd, void *buffer, size_t count);

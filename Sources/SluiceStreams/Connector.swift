@@ -8,6 +8,12 @@ internal import SluiceReactor
 // @unchecked Sendable by LoopMember.
 final class Connector: LoopMember, @unchecked Sendable {
     private var wait: Wait?
+    private let socket: ce_socket_options
+
+    init(loop: EventLoop, socket: ce_socket_options) {
+        self.socket = socket
+        super.init(loop: loop)
+    }
 
     /// Returns a connected descriptor. Throws ECANCELED for cancellation and ETIME for the deadline
     /// of a surrounding `withTimeout`, neither of which connect(2) gives.
@@ -15,14 +21,15 @@ final class Connector: LoopMember, @unchecked Sendable {
         to address: SocketAddress, from local: SocketAddress? = nil
     ) async throws(SystemError) -> Int32 {
         var shim = address.shimAddress
+        var options = socket
         var isInProgress = false
         var call: UnsafePointer<CChar>?
         let fd: Int32
         if let local {
             var shimLocal = local.shimAddress
-            fd = ce_connect(loop.reactor, &shim, &shimLocal, &isInProgress, &call)
+            fd = ce_connect(loop.reactor, &shim, &shimLocal, &options, &isInProgress, &call)
         } else {
-            fd = ce_connect(loop.reactor, &shim, nil, &isInProgress, &call)
+            fd = ce_connect(loop.reactor, &shim, nil, &options, &isInProgress, &call)
         }
         guard fd >= 0 else {
             throw SystemError(call: call.map { String(cString: $0) } ?? "connect", errno: fd)

@@ -64,6 +64,7 @@ extension Transport {
         else { throw .closed }
         let unread = state.pointee.input.prefix(state.pointee.input.count)
         discardInput()
+        state.pointee.isDetached = true
         end(.closed, reset: false)
         return DetachedStream(descriptor: descriptor, unread: unread)
     }

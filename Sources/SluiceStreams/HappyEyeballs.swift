@@ -1,5 +1,6 @@
 // Happy eyeballs: racing the addresses of a host, RFC 8305. Floor 2, the loop's thread.
 
+internal import CEpoll
 internal import Glibc
 internal import SluiceReactor
 
@@ -12,9 +13,10 @@ typealias ConnectRace = Result<(fd: Int32, address: SocketAddress), StreamError>
 /// - Parameters:
 ///   - addresses: in the resolver's order.
 ///   - locals: addresses to connect from; only one of the same family is used, none means any.
+///   - socket: what each socket is set to.
 nonisolated(nonsending) func raceToConnect(
     _ addresses: [SocketAddress], from locals: [SocketAddress], host: String, port: Int,
-    on loop: EventLoop
+    socket: ce_socket_options, on loop: EventLoop
 ) async -> ConnectRace {
     let ordered = alternatingFamilies(addresses)
     return await withTaskGroup(of: RaceStep.self) { group in
@@ -30,7 +32,7 @@ nonisolated(nonsending) func raceToConnect(
             started += 1
             running += 1
             group.addTask(executorPreference: loop) {
-                await attempt(address, from: local, on: loop)
+                await attempt(address, from: local, socket, on: loop)
             }
             guard started < ordered.count else { return }
             group.addTask(executorPreference: loop) {
@@ -72,11 +74,12 @@ private enum RaceStep: Sendable {
 }
 
 private func attempt(
-    _ address: SocketAddress, from local: SocketAddress?, on loop: EventLoop
+    _ address: SocketAddress, from local: SocketAddress?, _ socket: ce_socket_options,
+    on loop: EventLoop
 ) async -> RaceStep {
     do throws(SystemError) {
-        return .connected(
-            try await Connector(loop: loop).connect(to: address, from: local), address)
+        let connector = Connector(loop: loop, socket: socket)
+        return .connected(try await connector.connect(to: address, from: local), address)
     } catch {
         return .failed(ConnectAttempt(address: address, error: error))
     }

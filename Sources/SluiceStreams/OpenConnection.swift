@@ -1,5 +1,6 @@
 // openConnection, openUnixConnection: from an address to a connected stream. Floor 2; any thread.
 
+internal import CEpoll
 public import SluiceReactor
 
 /// Connects to a TCP service.
@@ -15,20 +16,23 @@ public import SluiceReactor
 ///   - timeout: for resolving and connecting together; 30 s by default.
 ///   - loop: carries it; by default the loop the caller runs on, else ``EventLoop/background``.
 ///   - options: limits and deadlines of the stream.
+///   - socket: what the kernel is told about the socket.
 /// - Throws: ``StreamError/connectFailed(host:port:attempts:)`` with every address tried;
 ///   ``StreamError/timedOut`` and ``StreamError/cancelled``: the sockets are closed then;
 ///   ``StreamError/invalidOption(name:rule:)``; ``StreamError/reactor(_:)`` if a name does not
 ///   resolve.
 public nonisolated(nonsending) func openConnection(
     host: String, port: Int, from localHost: String? = nil, timeout: Duration = .seconds(30),
-    on loop: EventLoop? = nil, options: StreamOptions = StreamOptions()
+    on loop: EventLoop? = nil, options: StreamOptions = StreamOptions(),
+    socket: SocketOptions = SocketOptions()
 ) async throws(StreamError) -> StreamPair {
     let settings = try options.checked()
+    let socket = try socket.checked()
     let loop = loop ?? EventLoop.current ?? EventLoop.background
     let result: Result<SocketTransport, StreamError> = await loop.hop {
         do {
             return try await withTimeout(timeout) {
-                await connect(host, port, localHost, loop, settings)
+                await connect(host, port, localHost, loop, settings, socket)
             }
         } catch {
             return .failure(.timedOut)
@@ -41,7 +45,7 @@ public nonisolated(nonsending) func openConnection(
 /// On the loop's thread.
 private func connect(
     _ host: String, _ port: Int, _ localHost: String?, _ loop: EventLoop,
-    _ settings: StreamSettings
+    _ settings: StreamSettings, _ socket: ce_socket_options
 ) async -> Result<SocketTransport, StreamError> {
     if loop.hasStopped { return .failure(.reactor(.stopped)) }
     do throws(ReactorError) {
@@ -49,7 +53,7 @@ private func connect(
         var locals: [SocketAddress] = []
         if let localHost { locals = try await resolve(host: localHost, port: 0) }
         let race = await raceToConnect(
-            addresses, from: locals, host: host, port: port, on: loop)
+            addresses, from: locals, host: host, port: port, socket: socket, on: loop)
         return take(race, loop, settings)
     } catch {
         switch error {
@@ -84,15 +88,16 @@ private func take(
 ///   - timeout: 30 s by default.
 ///   - loop: as in `openConnection`.
 ///   - options: limits and deadlines of the stream.
+///   - socket: what the kernel is told about the socket.
 /// - Throws: as `openConnection`.
 public nonisolated(nonsending) func openUnixConnection(
     path: String, timeout: Duration = .seconds(30), on loop: EventLoop? = nil,
-    options: StreamOptions = StreamOptions()
+    options: StreamOptions = StreamOptions(), socket: SocketOptions = SocketOptions()
 ) async throws(StreamError) -> StreamPair {
     guard let address = SocketAddress.unix(path) else {
         throw .invalidOption(name: "path", rule: "1 to 107 bytes without NUL")
     }
-    return try await openUnixConnection(to: address, timeout, loop, options)
+    return try await openUnixConnection(to: address, timeout, loop, options, socket)
 }
 
 /// Connects to a Unix socket of Linux's abstract namespace. Otherwise as with a path.
@@ -100,25 +105,28 @@ public nonisolated(nonsending) func openUnixConnection(
 /// - Parameter name: 1 to 107 bytes.
 public nonisolated(nonsending) func openUnixConnection(
     abstract name: String, timeout: Duration = .seconds(30), on loop: EventLoop? = nil,
-    options: StreamOptions = StreamOptions()
+    options: StreamOptions = StreamOptions(), socket: SocketOptions = SocketOptions()
 ) async throws(StreamError) -> StreamPair {
     guard let address = SocketAddress.abstract(name) else {
         throw .invalidOption(name: "name", rule: "1 to 107 bytes")
     }
-    return try await openUnixConnection(to: address, timeout, loop, options)
+    return try await openUnixConnection(to: address, timeout, loop, options, socket)
 }
 
 private nonisolated(nonsending) func openUnixConnection(
-    to address: SocketAddress, _ timeout: Duration, _ loop: EventLoop?, _ options: StreamOptions
+    to address: SocketAddress, _ timeout: Duration, _ loop: EventLoop?, _ options: StreamOptions,
+    _ socket: SocketOptions
 ) async throws(StreamError) -> StreamPair {
     let settings = try options.checked()
+    let socket = try socket.checked()
     let loop = loop ?? EventLoop.current ?? EventLoop.background
     let result: Result<SocketTransport, StreamError> = await loop.hop {
         if loop.hasStopped { return .failure(.reactor(.stopped)) }
         do {
             return try await withTimeout(timeout) {
                 let race = await raceToConnect(
-                    [address], from: [], host: address.description, port: 0, on: loop)
+                    [address], from: [], host: address.description, port: 0, socket: socket,
+                    on: loop)
                 return take(race, loop, settings)
             }
         } catch {

@@ -34,6 +34,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     var hasHandlerEnded: Bool { !isTaskRunning && (wasTask || isTransportClosed) }
     private var wasTask = false
     private let began: UInt64
+    /// What the handler threw, if that is counted.
+    private var handlerError: CloseReason?
+    private var isForced = false
 
     /// Starts the handler, in the turn of the accept.
     func begin(_ handler: Handler) {
@@ -57,6 +60,7 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
             try await body(StreamReader(transport), StreamWriter(transport))
             transport.startClosing(within: nil)
         } catch {
+            handlerError = error.isCancellation ? .cancelled : error.closeReason
             if !error.isCancellation { shard.handlerThrew(error, peer: transport.remoteAddress) }
             transport.closeAtOnce()
         }
@@ -87,13 +91,24 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
 
     /// The grace is over: cancels the handler, or ends a close that still waits for the peer.
     func cancelOrHurry() {
-        guard isTaskRunning else { return transport.closeAtOnce() }
+        guard isTaskRunning else {
+            isForced = true
+            return transport.closeAtOnce()
+        }
         task?.cancel()
         transport.cancelHandlerWaits()
     }
 
     func abort() {
+        isForced = !isTransportClosed
         transport.startAborting()
+    }
+
+    /// Why it ended, once it has.
+    var closeReason: CloseReason {
+        if isForced { return .forced }
+        let ended: CloseReason = transport.state.pointee.endedFirst ? .peerEnd : .local
+        return transport.breakReason ?? handlerError ?? ended
     }
 
     func snapshot() -> ConnectionSnapshot {

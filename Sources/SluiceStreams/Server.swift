@@ -221,12 +221,17 @@ public struct ShutdownCounts: Hashable, Sendable {
     }
 }
 
-/// Counts of a server since its start. `accepted` is `closed` and `current` together.
+/// Counts of a server since its start. `accepted` is `closed` and `current` together, and `closed`
+/// the sum of `closedBy`.
 public struct ServerStatistics: Hashable, Sendable {
-    /// Connections accepted.
+    /// Connections accepted and handed to the handler.
     public var accepted = 0
+    /// Clients that the kernel gave us and that could not be served: closed at once, and reported.
+    public var refused = 0
     /// Connections ended: descriptor closed, handler over.
     public var closed = 0
+    /// The same by reason; those that never happened are left out.
+    public var closedBy: [CloseReason: Int] = [:]
     /// Connections now.
     public var current = 0
     /// Handlers that threw something else than cancellation.
@@ -236,7 +241,9 @@ public struct ServerStatistics: Hashable, Sendable {
 
     mutating func add(_ other: ServerStatistics) {
         accepted += other.accepted
+        refused += other.refused
         closed += other.closed
+        closedBy.merge(other.closedBy) { $0 + $1 }
         current += other.current
         handlerFailures += other.handlerFailures
         acceptPauses += other.acceptPauses

@@ -30,16 +30,16 @@ final class ServerShard: @unchecked Sendable {
 
     /// Takes over an accepted descriptor, already counted in `load`. On the loop's thread.
     func take(_ fd: Int32, peer: SocketAddress?, listener: SocketAddress) {
-        counts.accepted += 1
         do throws(SystemError) {
             let transport = try SocketTransport(
                 fd: fd, loop: loop, settings: settings.stream, local: listener, remote: peer)
             let connection = ServedConnection(
                 shard: self, transport: transport, index: connections.count)
+            counts.accepted += 1
             connections.append(connection)
             connection.begin(handler)
         } catch {
-            counts.closed += 1
+            counts.refused += 1
             load.subtract(1, ordering: .relaxed)
             settings.report(
                 Report(
@@ -58,6 +58,7 @@ final class ServerShard: @unchecked Sendable {
     /// A connection's descriptor has gone and its handler has ended.
     func ended(_ connection: ServedConnection) {
         counts.closed += 1
+        counts.closedBy[connection.closeReason, default: 0] += 1
         let last = connections.removeLast()
         if last !== connection {
             connections[connection.index] = last

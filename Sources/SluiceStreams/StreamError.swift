@@ -37,6 +37,9 @@ public enum StreamError: Error, Hashable, Sendable {
     case reset(errno: Int32)
     /// The peer has taken nothing for the write-stall time.
     case stalled
+    /// The peer has kept a read waiting beyond a deadline of the stream's options. Reads are over;
+    /// what is written still leaves.
+    case peerTimedOut(PeerDeadline)
 
     // The system:
 
@@ -80,6 +83,7 @@ extension StreamError: CustomStringConvertible {
                 + "\(found ? "the separator came after" : "no separator in") \(scanned) bytes"
         case .reset(let errno): "the peer broke the connection: \(SystemError.text(of: errno))"
         case .stalled: "the peer has taken nothing for too long"
+        case .peerTimedOut(let deadline): deadline.words
         case .system(let error): error.description
         case .reactor(let error): error.description
         case .listenFailed(let address, let error): "cannot listen on \(address): \(error)"
@@ -97,6 +101,7 @@ enum EndReason: Hashable {
     case stalled
     case loopStopped
     case reset(Int32)
+    case peerTimedOut(PeerDeadline)
 
     var error: StreamError {
         switch self {
@@ -105,6 +110,7 @@ enum EndReason: Hashable {
         case .stalled: .stalled
         case .loopStopped: .reactor(.stopped)
         case .reset(let errno): .reset(errno: errno)
+        case .peerTimedOut(let deadline): .peerTimedOut(deadline)
         }
     }
 }

@@ -13,6 +13,7 @@ extension Transport {
     ///   option, counted from the last progress of the peer, so that a slow one gets all.
     final func startClosing(within timeout: UInt64?) {
         guard state.pointee.phase == .open else { return shortenClosing(timeout) }
+        state.pointee.endedFirst = state.pointee.inputEnded
         state.pointee.phase = .closing
         endReadWait(.closed)
         discardInput()
@@ -104,6 +105,7 @@ extension Transport {
     /// Closes without waiting for anything: what the kernel takes at once still leaves.
     final func closeAtOnce() {
         guard state.pointee.phase != .closed else { return }
+        if state.pointee.phase == .open { state.pointee.endedFirst = state.pointee.inputEnded }
         state.pointee.phase = .closing
         endReadWait(.closed)
         repeat {
@@ -133,6 +135,7 @@ extension Transport {
         loop.disarm(state.pointee.closeTimer)
         state.pointee.closeTimer = 0
         disarmStallTimer()
+        disarmReadTimer()
         settleInput()
         endReadWait(.closed)
         if state.pointee.outputFailure == nil { failOutput(.closed) }

@@ -34,6 +34,7 @@ extension Transport {
 
     final func endReading() {
         state.pointee.isReading = false
+        if let watch = state.pointee.readWatch { watch.readEnded() }
         if state.pointee.input.isEmpty { settleInput() }
     }
 
@@ -181,6 +182,7 @@ extension Transport {
             else { return false }
             state.pointee.readWait = wait
             settleInput()
+            if state.pointee.readWatch != nil { watchParkedRead() }
             return true
         }
     }

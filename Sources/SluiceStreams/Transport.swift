@@ -47,6 +47,8 @@ package struct TransportState {
     /// It has ended this one's: readers see the end, but the peer's own is still to come.
     var inputCut = false
     var inputFailure: EndReason?
+    /// Only with deadlines for reads.
+    var readWatch: ReadWatch?
     /// What readers are told.
     var hasEnded: Bool { inputEnded || inputCut }
     // Output
@@ -77,6 +79,9 @@ package struct TransportState {
     var flushTurn: UInt32 = 0
     var flushedInTurn: Int32 = 0
     // The end
+    /// The peer's end had come when this side began to close.
+    var endedFirst = false
+    var isDetached = false
     var closeTimer: TimerToken = 0
     var lingered: Int32 = 0
     var closeWaits: [Wait] = []
@@ -107,6 +112,7 @@ package class Transport: LoopMember, @unchecked Sendable {
         self.settings = settings
         state = .allocate(capacity: 1)
         state.initialize(to: TransportState(high: settings.high, low: settings.low))
+        if !settings.reads.isEmpty { state.pointee.readWatch = ReadWatch(settings.reads) }
         super.init(loop: loop)
     }
 
@@ -169,6 +175,7 @@ package class Transport: LoopMember, @unchecked Sendable {
         switch TransportTimer(rawValue: purpose) {
         case .stall: stallTimerFired()
         case .close: closeTimerFired()
+        case .read: readTimerFired()
         case nil: break
         }
     }
@@ -221,6 +228,7 @@ package class Transport: LoopMember, @unchecked Sendable {
 enum TransportTimer: UInt32 {
     case stall = 1
     case close = 2
+    case read = 3
 }
 
 /// Whoever has to know that a transport has closed: a server.

@@ -39,7 +39,7 @@ private let second: Int64 = 1_000_000_000
         #expect(ce_add(reactor, listener, want.in, 1) == 0)
         #expect(ce_modify(reactor, listener, want.in, 2) == 0)
         var local = loopback()
-        let client = try check(ce_connect(reactor, &address, &local, &inProgress, nil))
+        let client = try check(ce_connect(reactor, &address, &local, nil, &inProgress, nil))
         var event = ce_event()
         // The first wait is the interrupted one.
         #expect(ce_wait(reactor, &event, 1, second * 5) == 0)

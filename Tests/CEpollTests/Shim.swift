@@ -97,7 +97,7 @@ final class Shim: @unchecked Sendable {
         var address = address
         var options = ce_listen_options()
         options.backlog = backlog
-        options.flags = flags
+        options.socket.flags = flags
         return try check(ce_listen(reactor, &address, &options, nil))
     }
 
@@ -110,7 +110,7 @@ final class Shim: @unchecked Sendable {
     func connect(to address: ce_address) throws -> Int32 {
         var address = address
         var inProgress = false
-        return try check(ce_connect(reactor, &address, nil, &inProgress, nil))
+        return try check(ce_connect(reactor, &address, nil, nil, &inProgress, nil))
     }
 
     func accept(from listener: Int32) throws -> Int32 {

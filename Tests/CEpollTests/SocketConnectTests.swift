@@ -12,7 +12,7 @@ import Testing
             var address = try shim.localAddress(of: listener)
             var inProgress = false
             let client = try check(
-                ce_connect(shim.reactor, &address, nil, &inProgress, nil))
+                ce_connect(shim.reactor, &address, nil, nil, &inProgress, nil))
             #expect(inProgress)
             try shim.add(client, want.all, token: 1)
             let event = try #require(try shim.waitForEvents().first)
@@ -41,7 +41,7 @@ import Testing
             var address = try uniqueUnix(abstract: true)
             var inProgress = true
             var call: UnsafePointer<CChar>?
-            let result = ce_connect(shim.reactor, &address, nil, &inProgress, &call)
+            let result = ce_connect(shim.reactor, &address, nil, nil, &inProgress, &call)
             #expect(result == -ECONNREFUSED)
             #expect(call.map { String(cString: $0) } == "connect")
             #expect(!inProgress)
@@ -58,7 +58,7 @@ import Testing
             }
             var target = address
             var inProgress = false
-            #expect(ce_connect(shim.reactor, &target, nil, &inProgress, nil) == -EAGAIN)
+            #expect(ce_connect(shim.reactor, &target, nil, nil, &inProgress, nil) == -EAGAIN)
             for client in clients { shim.close(client) }
             shim.close(listener)
         }
@@ -72,7 +72,7 @@ import Testing
             ce_address_v4(&local, [127, 0, 0, 3], 0)
             var inProgress = false
             let client = try check(
-                ce_connect(shim.reactor, &remote, &local, &inProgress, nil))
+                ce_connect(shim.reactor, &remote, &local, nil, &inProgress, nil))
             let server = try shim.accept(from: listener)
             var value: Int32 = 0
             let (level, name) = (Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT)
@@ -87,14 +87,30 @@ import Testing
         }
     }
 
-    @Test func `a TCP connection does not delay small writes`() throws {
+    @Test func `a connecting socket gets the options asked for`() throws {
         try withShim { shim in
-            let (client, server) = try shim.makePair()
-            var value: Int32 = 0
-            let level = Int32(IPPROTO_TCP)
-            #expect(ce_get_option(shim.reactor, client, level, TCP_NODELAY, &value) == 0)
-            #expect(value == 1)
-            shim.close(client, server)
+            let listener = try shim.listen()
+            var address = try shim.localAddress(of: listener)
+            var options = ce_socket_options()
+            options.flags = CE_NO_DELAY.rawValue | CE_KEEP_ALIVE.rawValue
+            options.keep_alive_idle_seconds = 61
+            options.keep_alive_interval_seconds = 16
+            options.keep_alive_count = 5
+            options.user_timeout_milliseconds = 31_000
+            var inProgress = false
+            let client = try check(
+                ce_connect(shim.reactor, &address, nil, &options, &inProgress, nil))
+            let tcp = Int32(IPPROTO_TCP)
+            let expected = [
+                (tcp, TCP_NODELAY, 1), (SOL_SOCKET, SO_KEEPALIVE, 1), (tcp, TCP_KEEPIDLE, 61),
+                (tcp, TCP_KEEPINTVL, 16), (tcp, TCP_KEEPCNT, 5), (tcp, TCP_USER_TIMEOUT, 31_000),
+            ]
+            for (level, name, wanted) in expected {
+                var value: Int32 = 0
+                #expect(ce_get_option(shim.reactor, client, level, name, &value) == 0)
+                #expect(Int(value) == wanted, "option \(level)/\(name)")
+            }
+            shim.close(client, listener)
         }
     }
 
@@ -105,7 +121,7 @@ import Testing
             cf_fail(shim.faults, CF_CONNECT, 1, EINTR, 1)
             var inProgress = false
             let client = try check(
-                ce_connect(shim.reactor, &address, nil, &inProgress, nil))
+                ce_connect(shim.reactor, &address, nil, nil, &inProgress, nil))
             #expect(inProgress)
             #expect(shim.counts(CF_CONNECT).calls == 1)
             try shim.add(client, want.out, token: 1)
@@ -121,8 +137,10 @@ import Testing
             let target = try other.localAddress(of: listener)
             try sweep { shim, call in
                 var (remote, local) = (target, loopback())
+                var options = ce_socket_options()
+                options.flags = CE_NO_DELAY.rawValue
                 var inProgress = false
-                return ce_connect(shim.reactor, &remote, &local, &inProgress, &call)
+                return ce_connect(shim.reactor, &remote, &local, &options, &inProgress, &call)
             }
             other.close(listener)
         }

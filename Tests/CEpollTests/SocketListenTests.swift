@@ -73,13 +73,13 @@ import Testing
             var address = loopback()
             var options = ce_listen_options()
             options.backlog = 4
-            options.flags = CE_NO_DELAY.rawValue | CE_KEEP_ALIVE.rawValue
-            options.keep_alive_idle_seconds = 60
-            options.keep_alive_interval_seconds = 15
-            options.keep_alive_count = 4
-            options.user_timeout_milliseconds = 30_000
-            options.receive_buffer_bytes = 20_000
-            options.send_buffer_bytes = 30_000
+            options.socket.flags = CE_NO_DELAY.rawValue | CE_KEEP_ALIVE.rawValue
+            options.socket.keep_alive_idle_seconds = 60
+            options.socket.keep_alive_interval_seconds = 15
+            options.socket.keep_alive_count = 4
+            options.socket.user_timeout_milliseconds = 30_000
+            options.socket.receive_buffer_bytes = 20_000
+            options.socket.send_buffer_bytes = 30_000
             let listener = try check(ce_listen(shim.reactor, &address, &options, nil))
             let client = try shim.connect(to: shim.localAddress(of: listener))
             let server = try shim.accept(from: listener)
@@ -160,11 +160,12 @@ import Testing
             var address = hasIPv6 ? loopback6() : loopback()
             var options = ce_listen_options()
             options.backlog = 4
-            options.flags = everything
-            (options.keep_alive_idle_seconds, options.keep_alive_interval_seconds) = (60, 15)
-            options.keep_alive_count = 4
-            options.user_timeout_milliseconds = 1_000
-            (options.receive_buffer_bytes, options.send_buffer_bytes) = (4_096, 4_096)
+            options.socket.flags = everything
+            options.socket.keep_alive_idle_seconds = 60
+            options.socket.keep_alive_interval_seconds = 15
+            options.socket.keep_alive_count = 4
+            options.socket.user_timeout_milliseconds = 1_000
+            (options.socket.receive_buffer_bytes, options.socket.send_buffer_bytes) = (4_096, 4_096)
             return ce_listen(shim.reactor, &address, &options, &call)
         }
     }

@@ -118,14 +118,14 @@ static int run_echo(struct echo *echo) {
 }
 
 static int open_echo(struct echo *echo, const struct ce_address *address) {
-    const struct ce_listen_options options = {.backlog = 16, .flags = CE_NO_DELAY};
+    const struct ce_listen_options options = {.backlog = 16, .socket.flags = CE_NO_DELAY};
     const char *call = NULL;
     struct ce_address bound;
     bool in_progress;
     CHECK(echo->listener = ce_listen(echo->reactor, address, &options, &call));
     CHECK(ce_local_address(echo->reactor, echo->listener, &bound));
     CHECK(ce_add(echo->reactor, echo->listener, CE_WANT_IN, LISTENER));
-    CHECK(echo->client = ce_connect(echo->reactor, &bound, NULL, &in_progress, &call));
+    CHECK(echo->client = ce_connect(echo->reactor, &bound, NULL, NULL, &in_progress, &call));
     return ce_add(echo->reactor, echo->client, CE_WANT_IN | CE_WANT_OUT | CE_EDGE, CLIENT);
 }
 

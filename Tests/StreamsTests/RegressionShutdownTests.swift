@@ -120,7 +120,7 @@ private struct Refusal: Error {}
         let room = Shared<Int32>(0)
         let reports = Shared<[Report]>([])
         var options = ServerOptions()
-        options.sendBuffer = 1 << 20
+        options.socket.sendBuffer = 1 << 20
         try await withServer(options: options, reports: reports) { reader, writer in
             _ = try await reader.readLine()
             room.set(try writer.socketOption(level: SOL_SOCKET, name: SO_SNDBUF))

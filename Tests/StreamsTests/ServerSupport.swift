@@ -33,6 +33,15 @@ func withServer(
             throw error
         }
         await server.shutdown(grace: .zero)
+        let counts = await server.statistics()
+        #expect(counts.isBalanced, "\(counts)", sourceLocation: sourceLocation)
+    }
+}
+
+extension ServerStatistics {
+    /// Whether each connection accepted is either still there or has ended for one reason.
+    var isBalanced: Bool {
+        accepted == closed + current && closed == closedBy.values.reduce(0, +)
     }
 }
 

@@ -1,0 +1,74 @@
+// CloseReason: why a server's connection ended, for counters. Floor 2; plain values.
+
+/// Why a connection of a server ended. Each ends for one reason; of several the first in this list
+/// that fits is counted.
+public enum CloseReason: String, Hashable, Sendable, CaseIterable {
+    /// The server's shutdown aborted it under its handler, or ended a close that was in progress.
+    case forced
+    /// The peer reset or broke it.
+    case reset
+    /// The peer let ``StreamOptions/firstByteTimeout`` pass.
+    case firstByte
+    /// The peer let ``StreamOptions/messageTimeout`` pass.
+    case message
+    /// The peer let ``StreamOptions/idleTimeout`` pass.
+    case idle
+    /// The peer took nothing for ``StreamOptions/writeStallTimeout``.
+    case stalled
+    /// An orderly close took longer than ``StreamOptions/closeTimeout``, and bytes were lost.
+    case closeTimeout
+    /// Its loop stopped.
+    case loopStopped
+    /// The handler aborted it.
+    case aborted
+    /// The peer ended it in the middle of what a read wanted: the handler threw
+    /// ``StreamError/truncated(received:expected:)``.
+    case truncated
+    /// The handler threw ``StreamError/limitExceeded(limit:scanned:separatorFound:)``.
+    case limitExceeded
+    /// The handler threw ``StreamError/outputFull(queued:)``.
+    case overflow
+    /// The handler threw something else.
+    case handlerThrew
+    /// The handler was cancelled by the server's shutdown and gave up.
+    case cancelled
+    /// The handler gave the descriptor away.
+    case detached
+    /// The peer's end came first.
+    case peerEnd
+    /// This side closed it first.
+    case local
+}
+
+extension Transport {
+    /// Why the stream itself ended, as far as it knows; `nil` for an orderly close.
+    final var breakReason: CloseReason? {
+        let ends = [state.pointee.inputFailure, state.pointee.outputFailure]
+        for end in ends {
+            switch end {
+            case .reset: return .reset
+            case .peerTimedOut(.firstByte): return .firstByte
+            case .peerTimedOut(.message): return .message
+            case .peerTimedOut(.idle): return .idle
+            case .stalled: return .stalled
+            case .loopStopped: return .loopStopped
+            case .aborted:
+                return state.pointee.inputFailure == .aborted ? .aborted : .closeTimeout
+            case .closed, nil: continue
+            }
+        }
+        return state.pointee.isDetached ? .detached : nil
+    }
+}
+
+extension Error {
+    /// What a handler's error is counted as.
+    var closeReason: CloseReason {
+        switch self as? StreamError {
+        case .truncated: .truncated
+        case .limitExceeded: .limitExceeded
+        case .outputFull: .overflow
+        default: .handlerThrew
+        }
+    }
+}

@@ -1,0 +1,168 @@
+// ReadTimeouts: how long a peer may keep a read waiting. Floor 2, the loop's thread.
+//
+// One timer per connection. It is armed when a read parks, and left alone afterwards: reads note
+// when their wait began, and the timer looks at that when it fires. Streams without these options
+// own nothing of it.
+
+internal import SluiceReactor
+
+/// A deadline that a peer let pass.
+public enum PeerDeadline: String, Hashable, Sendable {
+    /// It never sent a byte.
+    case firstByte
+    /// It sent the beginning of what a read wants, and not the rest.
+    case message
+    /// It sent nothing, and took nothing, for a long time.
+    case idle
+
+    var words: String {
+        switch self {
+        case .firstByte: "the peer has not sent a first byte in time"
+        case .message: "the peer has not sent the rest of a message in time"
+        case .idle: "the peer has been idle for too long"
+        }
+    }
+}
+
+/// The options behind it, in nanoseconds; 0 for none.
+struct ReadTimeouts: Sendable {
+    let firstByte: UInt64
+    let message: UInt64
+    let idle: UInt64
+
+    var isEmpty: Bool { firstByte == 0 && message == 0 && idle == 0 }
+}
+
+/// What a stream with such options knows of its reads.
+final class ReadWatch {
+    private let timeouts: ReadTimeouts
+    /// When a read first waited for the first byte; 0: none has.
+    private var firstWaitBegan: UInt64 = 0
+    /// What had been received when the read in progress first waited; `nil`: it has not.
+    private var receivedAtFirst: UInt64?
+    /// When the read in progress first waited with a part of what it wants; 0: it has none.
+    private var partBegan: UInt64 = 0
+    /// When the idle time began: the first wait after bytes came or went.
+    private var idleBegan: UInt64 = 0
+    private var (received, written) = (UInt64.max, UInt64.max)
+    /// What the peer had taken when the timer last looked.
+    private var takenAtLook: UInt64?
+    /// Past a deadline: the read has been woken to look into the kernel once more.
+    var isLastLook = false
+    var timer: TimerToken = 0
+    var timerDeadline: UInt64 = 0
+
+    init(_ timeouts: ReadTimeouts) {
+        self.timeouts = timeouts
+    }
+
+    /// A read begins to wait, at this time and with these counts of bytes.
+    func waits(now: UInt64, received: UInt64, written: UInt64, hasPart: Bool) {
+        if firstWaitBegan == 0 { firstWaitBegan = now }
+        let before = receivedAtFirst ?? received
+        receivedAtFirst = before
+        if partBegan == 0, hasPart || received != before { partBegan = now }
+        if received != self.received || written != self.written { idleBegan = now }
+        (self.received, self.written) = (received, written)
+    }
+
+    /// The read has ended, with or without a result.
+    func readEnded() {
+        partBegan = 0
+        receivedAtFirst = nil
+        isLastLook = false
+    }
+
+    /// What is due next for the waiting read, and when; `nil`: nothing ever.
+    func next() -> (kind: PeerDeadline, deadline: UInt64)? {
+        if received == 0, timeouts.firstByte > 0 {
+            return (.firstByte, later(firstWaitBegan, by: timeouts.firstByte))
+        }
+        let idle = timeouts.idle > 0 ? later(idleBegan, by: timeouts.idle) : .max
+        if partBegan != 0, timeouts.message > 0 {
+            let message = later(partBegan, by: timeouts.message)
+            if message <= idle { return (.message, message) }
+        }
+        return timeouts.idle > 0 ? (.idle, idle) : nil
+    }
+
+    /// The idle time is over: whether bytes have gone out meanwhile, so that it begins anew.
+    ///
+    /// - Parameters:
+    ///   - written: bytes given to the writer since the start.
+    ///   - taken: those of them that the peer has taken.
+    func outputMoved(now: UInt64, written: UInt64, taken: UInt64) -> Bool {
+        let hasMoved = written != self.written || (taken != written && taken != takenAtLook)
+        takenAtLook = taken
+        self.written = written
+        if hasMoved { idleBegan = now }
+        return hasMoved
+    }
+
+    private func later(_ time: UInt64, by nanoseconds: UInt64) -> UInt64 {
+        let (sum, isOver) = time.addingReportingOverflow(nanoseconds)
+        return isOver ? .max : sum
+    }
+}
+
+extension Transport {
+    /// A read has parked. Its deadline may have passed already, if this was the last look.
+    final func watchParkedRead() {
+        guard let watch = state.pointee.readWatch else { return }
+        let now = loop.now()
+        watch.waits(
+            now: now, received: state.pointee.bytesReceived, written: bytesWritten,
+            hasPart: !state.pointee.input.isEmpty)
+        guard let next = watch.next() else { return }
+        if watch.isLastLook {
+            watch.isLastLook = false
+            if next.deadline <= now { return endInput(.peerTimedOut(next.kind)) }
+        }
+        if watch.timer == 0 || next.deadline < watch.timerDeadline {
+            armReadTimer(watch, next.deadline)
+        }
+    }
+
+    private func armReadTimer(_ watch: ReadWatch, _ deadline: UInt64) {
+        loop.disarm(watch.timer)
+        watch.timer = loop.arm(self, purpose: TransportTimer.read.rawValue, deadline: deadline)
+        watch.timerDeadline = deadline
+    }
+
+    /// With no read waiting nobody waits for the peer, and the next one arms the timer again. Past
+    /// the deadline the read looks into the kernel once more: after a pause of the whole process
+    /// its bytes may lie there.
+    final func readTimerFired() {
+        guard let watch = state.pointee.readWatch else { return }
+        watch.timer = 0
+        let now = loop.now()
+        guard state.pointee.readWait != nil, let next = watch.next() else { return }
+        if next.deadline > now {
+            armReadTimer(watch, next.deadline)
+        } else if next.kind == .idle,
+            watch.outputMoved(now: now, written: bytesWritten, taken: takenByPeer),
+            let next = watch.next()
+        {
+            armReadTimer(watch, next.deadline)
+        } else {
+            watch.isLastLook = true
+            if state.pointee.readable.latch() { endReadWait(.ready) }
+        }
+    }
+
+    final func disarmReadTimer() {
+        guard let watch = state.pointee.readWatch else { return }
+        loop.disarm(watch.timer)
+        watch.timer = 0
+    }
+
+    private var bytesWritten: UInt64 {
+        state.pointee.bytesSent &+ UInt64(state.pointee.output.count)
+    }
+
+    /// No more bytes for this side's reads; what it writes still leaves.
+    private func endInput(_ reason: EndReason) {
+        if state.pointee.inputFailure == nil { state.pointee.inputFailure = reason }
+        endReadWait(.closed)
+    }
+}
