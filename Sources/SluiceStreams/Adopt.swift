@@ -55,7 +55,15 @@ public nonisolated(nonsending) func adoptPipes(
     reading: Int32, writing: Int32, on loop: EventLoop? = nil,
     options: StreamOptions = StreamOptions()
 ) async throws(StreamError) -> StreamPair {
-    let reader = try await adoptPipe(reading: reading, on: loop, options: options)
+    let loop = loop ?? EventLoop.current ?? EventLoop.background
+    let reader: StreamReader
+    do throws(StreamError) {
+        reader = try await adoptPipe(reading: reading, on: loop, options: options)
+    } catch {
+        // Both go or both stay: the caller cannot tell which one it was.
+        if case .system = error { await loop.hop { loop.closeDescriptor(writing) } }
+        throw error
+    }
     let writer = try await adoptPipe(writing: writing, on: loop, options: options)
     return await staple(reader, writer)
 }

@@ -73,7 +73,9 @@ final class Connector: LoopMember, @unchecked Sendable {
             let error = ce_socket_error(loop.reactor, fd)
             if error != 0 { return abs(error) }
             var peer = ce_address()
-            if ce_remote_address(loop.reactor, fd, &peer) == 0 { return 0 }
+            let result = ce_remote_address(loop.reactor, fd, &peer)
+            // ENOTCONN: the readiness was a false alarm, the attempt goes on.
+            if result != -ENOTCONN { return -result }
         }
     }
 

@@ -77,12 +77,12 @@ extension Transport {
             }
             // Its own close, even if the peer's end has come since.
             if state.pointee.phase != .open { throw .closed }
-            if state.pointee.readable.hangUp { return }
+            if state.pointee.readable.hangUp || outputFailureEndsInput { return }
             let outcome = await suspend { continuation, number in
                 begin(continuation, number: number) { wait in
-                    guard state.pointee.phase == .open, !state.pointee.readable.hangUp else {
-                        return false
-                    }
+                    guard state.pointee.phase == .open, !state.pointee.readable.hangUp,
+                        !outputFailureEndsInput
+                    else { return false }
                     state.pointee.closeWaits.append(wait)
                     return true
                 }

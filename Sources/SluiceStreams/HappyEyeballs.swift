@@ -1,11 +1,11 @@
 // Happy eyeballs: racing the addresses of a host, RFC 8305. Floor 2, the loop's thread.
 
-internal import CEpoll
+package import CEpoll
 internal import Glibc
-internal import SluiceReactor
+package import SluiceReactor
 
 /// The result of a race: a connected descriptor and its address, or why there is none.
-typealias ConnectRace = Result<(fd: Int32, address: SocketAddress), StreamError>
+package typealias ConnectRace = Result<(fd: Int32, address: SocketAddress), StreamError>
 
 /// Tries the addresses, families alternating, each starting 250 ms after the one before or as soon
 /// as that has failed. The first that connects wins; the others' sockets are closed.
@@ -14,7 +14,7 @@ typealias ConnectRace = Result<(fd: Int32, address: SocketAddress), StreamError>
 ///   - addresses: in the resolver's order.
 ///   - locals: addresses to connect from; only one of the same family is used, none means any.
 ///   - socket: what each socket is set to.
-nonisolated(nonsending) func raceToConnect(
+package nonisolated(nonsending) func raceToConnect(
     _ addresses: [SocketAddress], from locals: [SocketAddress], host: String, port: Int,
     socket: ce_socket_options, on loop: EventLoop
 ) async -> ConnectRace {

@@ -122,16 +122,25 @@ final class Listener: LoopMember, @unchecked Sendable {
     func pause() {
         guard !isPaused, fd >= 0 else { return }
         isPaused = true
-        _ = ce_modify(loop.reactor, fd, 0, token)
+        loseInterest()
+    }
+
+    /// Out of the set if the interest cannot be taken away: it would be reported without end.
+    private func loseInterest() {
+        if ce_modify(loop.reactor, fd, 0, token) < 0 { ce_remove(loop.reactor, fd) }
     }
 
     func resume() {
         guard isPaused, fd >= 0, restTimer == 0 else { return }
+        var result = ce_modify(loop.reactor, fd, CE_WANT_IN.rawValue, token)
+        if result == -ENOENT { result = ce_add(loop.reactor, fd, CE_WANT_IN.rawValue, token) }
+        if result < 0 { return rest(SystemError(call: "epoll_ctl", errno: result)) }
         isPaused = false
-        _ = ce_modify(loop.reactor, fd, CE_WANT_IN.rawValue, token)
     }
 
     override func becameReady(_ ready: UInt32) {
+        // Neither could be done when it paused.
+        if isPaused { loseInterest() }
         for _ in 0..<accepts {
             guard let server, fd >= 0, !isPaused else { return }
             guard server.hasRoom else { return pause() }

@@ -57,6 +57,9 @@ final class PipeTransport: Transport, @unchecked Sendable {
         if direction == .writing { closeDescriptor() }
     }
 
+    /// The one way to tell the reader that nothing more comes.
+    override func outputBroke() { closeDescriptor() }
+
     override func release(reset: Bool) {
         closeDescriptor()
     }

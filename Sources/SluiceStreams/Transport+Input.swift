@@ -11,7 +11,7 @@ extension Transport {
     }
 
     /// The peer hung up: those who wait for that, or for the close, look again.
-    private func askCloseWaits() {
+    final func askCloseWaits() {
         let waits = state.pointee.closeWaits
         state.pointee.closeWaits = []
         for wait in waits { resume(wait, .ready) }
@@ -130,20 +130,23 @@ extension Transport {
     final func receiveOnce(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
         let received = receive(into: buffer, count: count)
         if received > 0 {
-            // Less than there was room for: the kernel has no more, an edge will tell.
-            if received < count { state.pointee.readable.drained() }
+            // Less than there was room for: the kernel has no more, an edge will tell. Once output
+            // has failed there is only the end to be found.
+            if received < count, !outputFailureEndsInput { state.pointee.readable.drained() }
             state.pointee.bytesReceived &+= UInt64(received)
             state.pointee.receivedInTurn &+= Int32(truncatingIfNeeded: received)
             state.pointee.owesAnswer = true
             return received
         }
         if received == -Int(EAGAIN) {
-            state.pointee.readable.blocked()
+            if outputFailureEndsInput, let failure = state.pointee.outputFailure {
+                end(failure, reset: true)
+            } else {
+                state.pointee.readable.blocked()
+            }
         } else if received < 0 {
             end(.reset(Int32(truncatingIfNeeded: -received)), reset: false)
-        } else if let failure = state.pointee.outputFailure, case .reset(let errno) = failure,
-            errno != EPIPE
-        {
+        } else if outputFailureEndsInput, let failure = state.pointee.outputFailure {
             // The error was told to a send already; what follows it is no clean end. (EPIPE came
             // after the peer's end, so that one was clean.)
             end(failure, reset: false)

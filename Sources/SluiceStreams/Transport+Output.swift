@@ -125,10 +125,22 @@ extension Transport {
         }
     }
 
-    /// The kernel will take no more bytes. Input is left alone: what the peer sent before it broke
-    /// the connection is still to be read, and the read finds the error itself.
+    /// The kernel will take no more bytes. What the peer sent before is still to be read; then the
+    /// reads end as well, for a peer that lacks an answer may wait for it for ever. The kernel says
+    /// so itself of a connection that the peer broke, but not when it was short of memory.
     private func outputFailed(_ errno: Int) {
         failOutput(.reset(Int32(truncatingIfNeeded: errno)))
+        outputBroke()
+        guard outputFailureEndsInput else { return }
+        if state.pointee.readable.latch() { endReadWait(.ready) }
+        askCloseWaits()
+    }
+
+    /// Not after EPIPE: the kernel tells those who read from a connection that is gone, and a Unix
+    /// peer that has shut down its reading only may go on sending.
+    final var outputFailureEndsInput: Bool {
+        guard case .reset(let errno)? = state.pointee.outputFailure else { return false }
+        return errno != EPIPE
     }
 
     /// Drops the output and ends its waits; nothing of it will be reported as sent.

@@ -135,6 +135,9 @@ package class Transport: LoopMember, @unchecked Sendable {
     /// Says our end to the peer. Called once, with nothing queued.
     func finish() {}
 
+    /// Output has failed for good: for kinds whose peer would otherwise not learn of it.
+    func outputBroke() {}
+
     /// Gives back what carries the bytes, at once. `reset`: the peer is told that bytes were lost.
     func release(reset: Bool) {}
 
