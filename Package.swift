@@ -60,6 +60,8 @@ let package = Package(
         .testTarget(
             name: "StreamsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
+            name: "FaultSweepTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "BudgetTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ExampleTests", dependencies: ["EchoServer", "LineChat", "SluiceTestKit"],
