@@ -16,7 +16,7 @@ package typealias ConnectRace = Result<(fd: Int32, address: SocketAddress), Stre
 ///   - socket: what each socket is set to.
 package nonisolated(nonsending) func raceToConnect(
     _ addresses: [SocketAddress], from locals: [SocketAddress], host: String, port: Int,
-    socket: ce_socket_options, on loop: EventLoop
+    socket: ce_socket_options = ce_socket_options(), on loop: EventLoop
 ) async -> ConnectRace {
     let ordered = alternatingFamilies(addresses)
     return await withTaskGroup(of: RaceStep.self) { group in

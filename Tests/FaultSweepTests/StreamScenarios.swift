@@ -129,8 +129,8 @@ extension Scenario {
         let count = 60_000
         let options = Stage.quiet {
             $0.stream.highWaterMark = 4_096
-            $0.sendBuffer = 8_192
-            $0.receiveBuffer = 8_192
+            $0.socket.sendBuffer = 8_192
+            $0.socket.receiveBuffer = 8_192
         }
         let handler: ClientHandler = { reader, writer in
             try await together([
