@@ -31,7 +31,9 @@ let package = Package(
         .target(
             name: "SluiceStreams", dependencies: ["SluiceReactor"], swiftSettings: swiftSettings),
         .target(
-            name: "Sluice", dependencies: ["SluiceReactor", "SluiceStreams"],
+            name: "SluicePackets", dependencies: ["SluiceStreams"], swiftSettings: swiftSettings),
+        .target(
+            name: "Sluice", dependencies: ["SluiceReactor", "SluiceStreams", "SluicePackets"],
             swiftSettings: swiftSettings),
 
         // Examples, each run by a test.
@@ -61,6 +63,8 @@ let package = Package(
             name: "StreamsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "FaultSweepTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PacketsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "BudgetTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(

@@ -116,6 +116,69 @@ package struct OutputQueue {
         releaseBlock(pool: &pool)
     }
 
+    // MARK: For encoders, which write a packet piece by piece and may take it back
+
+    /// An array of at least this size is queued by reference.
+    package static let referencedBytes = StreamBounds.referencedArrayBytes
+
+    /// Removes bytes from the back, which must not have been described to the kernel.
+    package mutating func removeLast(_ bytes: Int, pool: inout BlockPool) {
+        assert(bytes >= 0 && bytes <= count)
+        count &-= bytes
+        var left = bytes
+        let fromBlock = min(left, end &- start)
+        end &-= fromBlock
+        left &-= fromBlock
+        if end == start { releaseBlock(pool: &pool) }
+        while left > 0, let last = pieces.last {
+            let length = last.end - last.start
+            guard left >= length else {
+                pieces[pieces.count - 1].end -= left
+                return
+            }
+            left -= length
+            release(last, pool: &pool)
+            pieces.removeLast()
+        }
+    }
+
+    /// Replaces queued bytes, which must lie in copied pieces.
+    ///
+    /// - Parameter place: counted from the front.
+    package mutating func overwrite(at place: Int, with bytes: UnsafeRawBufferPointer) {
+        assert(place >= 0 && place + bytes.count <= count)
+        var skipped = 0
+        var done = 0
+        func copy(_ base: UnsafeMutableRawPointer?, _ length: Int) {
+            let from = place + done - skipped
+            skipped += length
+            guard done < bytes.count, from >= 0, from < length, let base,
+                let source = bytes.baseAddress
+            else { return }
+            let step = min(length - from, bytes.count - done)
+            memcpy(base + from, source + done, step)
+            done += step
+        }
+        for piece in pieces[head...] where done < bytes.count {
+            copy(piece.block.map { $0 + piece.start }, piece.end - piece.start)
+        }
+        if done < bytes.count { copy(block.map { $0 + start }, end &- start) }
+    }
+
+    /// Shows queued bytes from `place` on, in order, until `body` returns false.
+    package func forEachPiece(from place: Int, _ body: (UnsafeRawBufferPointer) -> Bool) {
+        var skip = place
+        func show(_ base: UnsafeMutableRawPointer?, _ length: Int) -> Bool {
+            defer { skip = max(0, skip - length) }
+            guard skip < length else { return true }
+            return body(UnsafeRawBufferPointer(start: base.map { $0 + skip }, count: length - skip))
+        }
+        for piece in pieces[head...] {
+            guard show(piece.base.map { $0 + piece.start }, piece.end - piece.start) else { return }
+        }
+        if end > start { _ = show(block.map { $0 + start }, end &- start) }
+    }
+
     /// Keeps the spent front short: a queue that is never quite empty must not grow for ever.
     private mutating func dropHead() {
         if head == pieces.count {

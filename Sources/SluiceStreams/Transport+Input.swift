@@ -93,7 +93,8 @@ extension Transport {
             guard mayReceive else { return .shareUsed }
             let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
             guard let base = room.baseAddress else { preconditionFailure("a room has bytes") }
-            let count = receiveOnce(into: base, count: room.count)
+            let count = receiveOnce(
+                into: base, count: min(room.count, Int(state.pointee.receiveLimit)))
             if count > 0 {
                 state.pointee.input.append(count)
                 return .bytes

@@ -53,6 +53,13 @@ extension Transport {
         }
     }
 
+    /// Bytes were appended to output that was empty.
+    final func outputBegan() {
+        guard !state.pointee.output.isEmpty else { return }
+        state.pointee.owesAnswer = false
+        loop.listForFlush(self)
+    }
+
     /// Output that is not empty is on the flush list already, or waits for the kernel.
     @inline(__always)
     private func listIfFirst() {

@@ -40,6 +40,8 @@ package struct TransportState {
     /// The turn `receivedInTurn` counts for.
     var receiveTurn: UInt32 = 0
     var receivedInTurn: Int32 = 0
+    /// Bytes asked for by one receive at most.
+    var receiveLimit = Int32.max
     /// Whether anything was received since output was last queued: the peer waits for an answer.
     var owesAnswer = false
     /// A shutting-down server ends the input of idle connections.

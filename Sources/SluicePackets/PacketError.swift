@@ -1,0 +1,41 @@
+// What can go wrong on floor 3, sorted by who is at fault. Plain values; any thread.
+
+public import SluiceStreams
+
+/// An error of a codec, an endpoint or a packet connection.
+public enum PacketError: Error, Hashable, Sendable {
+    // The caller:
+
+    /// The packet cannot be written by its codec: a separator in a line, a length that its prefix
+    /// cannot hold. Nothing of it was sent, the endpoint stays usable.
+    case unencodable(String)
+    /// Another task is receiving on this endpoint.
+    case busy
+
+    // The peer:
+
+    /// The bytes of one packet make no sense. Decoding goes on behind them, unless the codec cannot
+    /// know where that is: then every later receive says the same.
+    case malformed(String)
+    /// A packet is longer than its limit, in bytes of its payload.
+    case limitExceeded(limit: Int)
+    /// The stream ended inside a packet: so many bytes of it had come.
+    case truncated(received: Int)
+
+    /// The stream below failed: reset, closed by this side, cancelled, timed out …
+    indirect case stream(StreamError)
+}
+
+extension PacketError: CustomStringConvertible {
+    /// One line of plain words.
+    public var description: String {
+        switch self {
+        case .unencodable(let reason): "the packet cannot be encoded: \(reason)"
+        case .busy: "another task is receiving on this endpoint"
+        case .malformed(let reason): "malformed packet: \(reason)"
+        case .limitExceeded(let limit): "a packet is longer than its limit of \(limit) bytes"
+        case .truncated(let received): "the stream ended \(received) bytes into a packet"
+        case .stream(let error): error.description
+        }
+    }
+}

@@ -1,0 +1,169 @@
+// StreamReceiver: packets out of a stream. Floor 3; lives on its stream's loop.
+
+public import SluiceReactor
+public import SluiceStreams
+
+/// The receiving half of an endpoint: a reader and a decoder.
+///
+/// Packets that came before the end, or before an error of the stream, are delivered before it. A
+/// `receive` that is cancelled or times out has consumed nothing, so the packet comes from the next
+/// one. One task receives at a time: a second one gets ``PacketError/busy``, and so does a receive
+/// while somebody reads from ``reader`` itself.
+// @unchecked Sendable: references and a decoder that is called on the reader's loop alone; every
+// entry compares the thread.
+public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
+    /// The stream it reads from. Bytes read here directly are missing from the packets.
+    public let reader: StreamReader
+    @usableFromInline let decoder: DecoderBox<Received>
+    /// Bytes that have to be there before the decoder is worth asking again.
+    @usableFromInline var wanted = 1
+    /// Nothing can be decoded any more.
+    @usableFromInline var poison: PacketError?
+
+    /// Joins a reader and a decoder. Any thread.
+    ///
+    /// - Parameters:
+    ///   - reader: nobody else should read from it afterwards.
+    ///   - decoder: a value of its own.
+    @inlinable
+    public init<D: PacketDecoder<Received>>(_ reader: StreamReader, _ decoder: D) {
+        self.reader = reader
+        self.decoder = DecoderOf(decoder)
+    }
+
+    /// The loop it lives on.
+    public var loop: EventLoop { reader.loop }
+
+    /// Bytes asked for by one receive of the kernel at most; no limit of a packet. From a task of
+    /// the loop.
+    ///
+    /// - Parameter maxReceiveSize: 1 or more.
+    /// - Throws: ``StreamError/invalidOption(name:rule:)`` as ``PacketError/stream(_:)``.
+    public func setMaxReceiveSize(_ maxReceiveSize: Int) throws(PacketError) {
+        guard maxReceiveSize > 0 else {
+            throw .stream(.invalidOption(name: "maxReceiveSize", rule: "1 or more bytes"))
+        }
+        reader.limitReceives(to: maxReceiveSize)
+    }
+
+    /// Receives the next packet, waiting for it if need be.
+    ///
+    /// - Returns: the packet; `nil` when the stream has ended between two packets.
+    /// - Throws: ``PacketError/malformed(_:)`` and ``PacketError/limitExceeded(limit:)`` for a unit
+    ///   that was passed over: the next receive goes on behind it, unless the codec cannot;
+    ///   ``PacketError/truncated(received:)`` once when the stream ended inside a packet;
+    ///   ``PacketError/busy``; ``PacketError/stream(_:)`` for errors of the stream.
+    @inlinable
+    public nonisolated(nonsending) func receive() async throws(PacketError) -> Received? {
+        if reader.mayDecodeBuffered(), let packet = try decodeNext() { return packet }
+        return try await receiveSlowly()
+    }
+
+    /// All packets up to the end; continues after a `break`. One consumer.
+    public var packets: ReceivedPackets<Received> { ReceivedPackets(receiver: self) }
+
+    /// A packet out of the buffered bytes, if there is a whole one.
+    @usableFromInline
+    func decodeNext() throws(PacketError) -> Received? {
+        if let poison { throw poison }
+        while true {
+            let bytes = reader.undecoded
+            guard bytes.count >= wanted else { return nil }
+            let step = decoder.decode(bytes.bytes)
+            switch step {
+            case .more(let missing, let used):
+                reader.markDecoded(used)
+                // Compared before it is added: a length from the wire may be anything.
+                let rest = bytes.count - used
+                wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
+                return nil
+            case .packet(let packet, let used):
+                packetEnded(used)
+                return packet
+            case .malformed(let error, let used):
+                packetEnded(used)
+                throw error
+            case .poisoned(let error):
+                poison = error
+                throw error
+            }
+        }
+    }
+
+    private func packetEnded(_ used: Int) {
+        reader.markDecoded(used)
+        wanted = 1
+    }
+
+    @usableFromInline
+    nonisolated(nonsending) func receiveSlowly() async throws(PacketError) -> Received? {
+        guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
+        do throws(StreamError) {
+            try await reader.beginDecoding()
+        } catch {
+            throw error == .busy ? .busy : .stream(error)
+        }
+        defer { reader.endDecoding() }
+        while true {
+            if let packet = try decodeNext() { return packet }
+            let hasMore: Bool
+            do throws(StreamError) { hasMore = try await reader.receiveMore() } catch {
+                throw .stream(error)
+            }
+            if !hasMore { return try decodeRest() }
+        }
+    }
+
+    /// Out of line: what it needs would widen the frame of the one that waits.
+    @inline(never)
+    private nonisolated(nonsending) func receiveFromElsewhere() async throws(PacketError)
+        -> Received?
+    {
+        try await reader.onLoop { () throws(PacketError) in try await self.receiveSlowly() }
+    }
+
+    /// The stream has ended.
+    private func decodeRest() throws(PacketError) -> Received? {
+        let bytes = reader.undecoded
+        guard !bytes.isEmpty else { return nil }
+        switch decoder.decodeEnd(bytes.bytes) {
+        case .packet(let packet, let used):
+            packetEnded(used)
+            return packet
+        case .more(_, let used):
+            packetEnded(bytes.count)
+            throw .truncated(received: bytes.count - used)
+        case .malformed(let error, let used):
+            packetEnded(max(1, used))
+            throw error
+        case .poisoned(let error):
+            poison = error
+            throw error
+        }
+    }
+}
+
+/// The packets of a receiver as an asynchronous sequence; its iterators share one position.
+public struct ReceivedPackets<Received: Sendable>: AsyncSequence, Sendable {
+    let receiver: StreamReceiver<Received>
+
+    /// Takes packets one by one.
+    public struct Iterator: AsyncIteratorProtocol {
+        let receiver: StreamReceiver<Received>
+
+        /// The next packet, as ``StreamReceiver/receive()``.
+        public mutating func next() async throws(PacketError) -> Received? {
+            try await receiver.receive()
+        }
+
+        /// The next packet, as ``StreamReceiver/receive()``.
+        public mutating func next(
+            isolation: isolated (any Actor)?
+        ) async throws(PacketError) -> Received? {
+            try await receiver.receive()
+        }
+    }
+
+    /// Begins where the last one stopped.
+    public func makeAsyncIterator() -> Iterator { Iterator(receiver: receiver) }
+}

@@ -1,0 +1,80 @@
+// StreamSender: packets into a stream. Floor 3; lives on its stream's loop.
+
+public import SluiceReactor
+public import SluiceStreams
+
+/// The sending half of an endpoint: a writer and an encoder.
+///
+/// Any number of tasks may send: packets leave whole, in the order of the calls, those of one turn
+/// in one system call. A packet that cannot be encoded leaves nothing behind.
+// @unchecked Sendable: references and an encoder that is called on the writer's loop alone; every
+// entry compares the thread.
+public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
+    /// The stream it writes to. What is written here directly stands between two packets.
+    public let writer: StreamWriter
+    @usableFromInline let encoder: EncoderBox<Sent>
+
+    /// Joins a writer and an encoder. Any thread.
+    @inlinable
+    public init<E: PacketEncoder<Sent>>(_ writer: StreamWriter, _ encoder: E) {
+        self.writer = writer
+        self.encoder = EncoderOf(encoder)
+    }
+
+    /// The loop it lives on.
+    public var loop: EventLoop { writer.loop }
+
+    /// Queues a packet, which leaves at the end of the turn. On the loop's thread; from elsewhere
+    /// use ``send(_:)``.
+    ///
+    /// - Throws: ``PacketError/unencodable(_:)`` and the writer's errors as
+    ///   ``PacketError/stream(_:)``; nothing is queued then.
+    public func write(_ packet: Sent) throws(PacketError) {
+        do throws(StreamError) { try writer.checkWritable() } catch { throw .stream(error) }
+        try writer.appending { queue, pool throws(PacketError) in
+            var output = PacketOutput(queue: queue, pool: pool)
+            try encoder.encode(packet, into: &output)
+        }
+    }
+
+    /// Queues a packet and waits while more is queued than the high mark allows.
+    ///
+    /// - Throws: as `write` and ``StreamWriter/drain()``. If it throws
+    ///   ``StreamError/cancelled`` or ``StreamError/timedOut``, the packet is queued whole; a task
+    ///   cancelled before it comes here queues nothing when it has to hop.
+    public nonisolated(nonsending) func send(_ packet: Sent) async throws(PacketError) {
+        guard loop.isCurrent else { return try await sendFromElsewhere(packet) }
+        try write(packet)
+        if writer.needNotDrain() { return }
+        try await drain()
+    }
+
+    /// Waits until little enough is queued; as ``StreamWriter/drain()``.
+    public nonisolated(nonsending) func drain() async throws(PacketError) {
+        do throws(StreamError) { try await writer.drain() } catch { throw .stream(error) }
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func sendFromElsewhere(
+        _ packet: Sent
+    ) async throws(PacketError) {
+        let result: Result<Void, PacketError> = await loop.hop {
+            do throws(PacketError) { return .success(try await self.send(packet)) } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+
+    /// Says the end to the peer behind what was sent; idempotent, and nothing happens after close.
+    /// As ``StreamWriter/finishWriting()``, from anywhere.
+    public nonisolated(nonsending) func sendEOF() async throws(PacketError) {
+        let result: Result<Void, PacketError> = await loop.hop {
+            if self.writer.isClosing { return .success(()) }
+            do throws(StreamError) { return .success(try self.writer.finishWriting()) } catch {
+                return .failure(.stream(error))
+            }
+        }
+        try result.get()
+    }
+}
