@@ -29,6 +29,8 @@ package struct LoopState {
     var isStopRequested = false
     var hasStopped = false
     var watch = TurnWatch()
+    /// Signals that the thread blocked before they were watched, and by how many watches they are.
+    var signalsLetThrough: [Signal: Int] = [:]
 }
 
 /// What a timer is for: a purpose of the member's own, or the end of one of its waits.

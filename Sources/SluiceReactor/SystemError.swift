@@ -48,6 +48,8 @@ public enum ReactorError: Error, Hashable, Sendable {
     case offloadFull
     /// A host name could not be resolved.
     case resolution(host: String, reason: String)
+    /// The signal cannot be watched: there is no such one, or a handler cannot go on after it.
+    case unwatchable(Signal)
     /// A system call failed.
     case system(SystemError)
 }
@@ -62,6 +64,7 @@ extension ReactorError: CustomStringConvertible {
         case .stopped: "the loop was stopped"
         case .offloadFull: "the thread pool's queue is full"
         case .resolution(let host, let reason): "cannot resolve \(host): \(reason)"
+        case .unwatchable(let signal): "\(signal) cannot be watched"
         case .system(let error): error.description
         }
     }
