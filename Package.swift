@@ -43,6 +43,15 @@ let package = Package(
         .executableTarget(
             name: "LineChat", dependencies: ["Sluice"], path: "Examples/LineChat",
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "TCPProxy", dependencies: ["Sluice"], path: "Examples/TCPProxy",
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "FileReceiver", dependencies: ["Sluice"], path: "Examples/FileReceiver",
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "MiniRedis", dependencies: ["Sluice"], path: "Examples/MiniRedis",
+            swiftSettings: swiftSettings),
 
         // What the tests share: call tables that fail, a C program, a malloc counter, stream kits.
         .target(
@@ -68,8 +77,10 @@ let package = Package(
         .testTarget(
             name: "BudgetTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ExampleTests", dependencies: ["EchoServer", "LineChat", "SluiceTestKit"],
-            swiftSettings: swiftSettings),
+            name: "ExampleTests",
+            dependencies: [
+                "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "SluiceTestKit",
+            ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6],

@@ -2,6 +2,8 @@
 //
 //   swift run EchoServer [port]     prints "listening on 127.0.0.1:8888"; port 0 takes a free one
 //   nc 127.0.0.1 8888               type a line: it comes back
+//
+// SIGTERM or Ctrl-C lets the clients' requests finish, a second one does not.
 
 import Glibc
 import Sluice
@@ -17,4 +19,5 @@ let server = try await startServer(host: "127.0.0.1", port: port) { reader, writ
 }
 print("listening on \(server.addresses[0])")
 fflush(nil)  // standard output may be a pipe
-try await server.serveForever()
+let counts = try await server.serveForever(until: [.terminate, .interrupt])
+exit(counts?.allFinished == false ? 1 : 0)

@@ -3,7 +3,6 @@
 //   swift run LineChat [port]       prints "listening on 127.0.0.1:8889"; port 0 takes a free one
 //   nc 127.0.0.1 8889               asks for a nickname; then every line goes to everybody in the
 //                                   room. /join ROOM changes it, /who lists it, /quit leaves.
-//
 // All handlers run on one loop, so the members need no lock. What is said is queued to each member
 // without waiting: who does not read delays nobody, and is dropped when the queue is full.
 
@@ -96,4 +95,5 @@ options.stream.outputCap = 256 * 1_024
 let server = try await startServer(port: port, options: options, handler: Chat().serve)
 print("listening on \(server.addresses[0])")
 fflush(nil)  // standard output may be a pipe
-try await server.serveForever()
+let counts = try await server.serveForever(until: [.terminate, .interrupt])
+exit(counts?.allFinished == false ? 1 : 0)

@@ -58,8 +58,10 @@ final class Program: @unchecked Sendable {
             let end = ContinuousClock.now + duration
             while true {
                 if let index = self.unread.firstIndex(of: UInt8(ascii: "\n")) {
-                    defer { self.unread.removeSubrange(...index) }
-                    return String(decoding: self.unread[..<index], as: UTF8.self)
+                    let line = String(decoding: self.unread[..<index], as: UTF8.self)
+                    self.unread.removeSubrange(...index)
+                    if !Self.isAboutMachine(line) { return line }
+                    continue
                 }
                 guard try self.readMore(before: end) else {
                     throw ProgramError(description: "it ended without the line: \(self.rest())")
@@ -79,6 +81,9 @@ final class Program: @unchecked Sendable {
         }
     }
 
+    /// Sends it a signal.
+    func send(_ signal: Signal) { kill(process.processIdentifier, signal.rawValue) }
+
     /// Kills it, if it still runs.
     func stop() {
         guard process.isRunning else { return }
@@ -86,7 +91,17 @@ final class Program: @unchecked Sendable {
         process.waitUntilExit()
     }
 
-    private func rest() -> String { String(decoding: unread, as: UTF8.self) }
+    private func rest() -> String {
+        String(decoding: unread, as: UTF8.self).split(
+            separator: "\n", omittingEmptySubsequences: false
+        )
+        .filter { !Self.isAboutMachine($0) }.joined(separator: "\n")
+    }
+
+    /// A report of a turn that took long says that the machine was busy.
+    private static func isAboutMachine(_ line: some StringProtocol) -> Bool {
+        line.hasPrefix("sluice: turn-too-long:")
+    }
 
     /// Blocks for more output; false at its end.
     private func readMore(before end: ContinuousClock.Instant) throws -> Bool {
@@ -112,8 +127,10 @@ struct RunningExample {
     let port: String
 
     /// Runs `body` against the example on a port of its own, then kills it.
-    static func run(_ name: String, _ body: (RunningExample) async throws -> Void) async throws {
-        let program = try Program.built(name, ["0"])
+    static func run(
+        _ name: String, _ arguments: String..., body: (RunningExample) async throws -> Void
+    ) async throws {
+        let program = try Program.built(name, ["0"] + arguments)
         defer { program.stop() }
         let line = try await program.line()
         guard line.hasPrefix("listening on 127.0.0.1:"), let port = line.split(separator: ":").last
@@ -121,12 +138,19 @@ struct RunningExample {
         try await body(RunningExample(program: program, port: String(port)))
     }
 
-    /// Runs a script, given the port as its argument, and returns its output and exit status.
-    func client(python script: String) async throws -> (output: String, status: Int) {
-        try await Program("/usr/bin/env", ["python3", "-c", script, port]).end()
+    /// Runs a script, given the port as its first argument, and returns its output and exit status.
+    func client(
+        python script: String, _ arguments: String...
+    ) async throws -> (output: String, status: Int) {
+        try await Program("/usr/bin/env", ["python3", "-c", script, port] + arguments).end()
     }
 
     func client(shell script: String) async throws -> (output: String, status: Int) {
         try await Program("/bin/sh", ["-c", script, "sh", port]).end()
+    }
+
+    /// Starts a script that goes on while the test does something else.
+    func start(python script: String) throws -> Program {
+        try Program("/usr/bin/env", ["python3", "-uc", script, port])
     }
 }

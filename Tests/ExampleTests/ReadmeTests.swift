@@ -24,6 +24,7 @@ import Testing
         var example = try lines("Examples/EchoServer/main.swift")[...]
         for line in try snippet() {
             let wanted = line.replacing("port: 8888", with: "port: port")
+                .replacing("try await server.serve", with: "let counts = try await server.serve")
             let place = try #require(example.firstIndex(of: wanted), "not there: \(wanted)")
             example = example[(place + 1)...]
         }
@@ -33,12 +34,15 @@ import Testing
         #expect(try snippet().count <= 10)
     }
 
-    @Test(arguments: ["EchoServer", "LineChat"])
-    func `an example has fewer than 100 lines and begins with how to run it`(
-        _ name: String
+    @Test(arguments: [
+        ("EchoServer", 100), ("LineChat", 100), ("TCPProxy", 100), ("FileReceiver", 100),
+        ("MiniRedis", 151),
+    ])
+    func `an example has fewer than 100 lines, MiniRedis 150, and begins with how to run it`(
+        _ name: String, count: Int
     ) throws {
         let example = try lines("Examples/\(name)/main.swift")
-        #expect(example.count <= 100)
+        #expect(example.count <= count)
         #expect(example.first?.hasPrefix("// \(name):") == true)
         #expect(example.prefix(4).contains { $0.contains("swift run \(name) [port]") })
     }
