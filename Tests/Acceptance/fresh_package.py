@@ -93,7 +93,8 @@ class Server:
     """A running program; use with `with`. `ports` are those it printed."""
 
     def __init__(self, path, listening=1):
-        self.process = subprocess.Popen([path], stdout=subprocess.PIPE, text=True)
+        words = path if isinstance(path, list) else [path]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         # A program that hangs, or a server that hangs its client, ends here.
         self.watch = threading.Timer(float(os.environ.get("SLUICE_SCRIPT_SECONDS", 900)), self.stop)
         self.watch.daemon = True
