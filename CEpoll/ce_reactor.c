@@ -1,11 +1,13 @@
-// The reactor: an epoll set, the eventfd that wakes it, and the thread that runs it. All of it
-// belongs to one thread at a time, except ce_wake and the `wake_pending` it sets.
+// The reactor: an epoll set, the eventfd that wakes it, perhaps a timer, and the thread that runs
+// it. All of it belongs to one thread at a time, except ce_wake and the `wake_pending` it sets.
 #define _GNU_SOURCE
 #include "ce_reactor.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
 
 __thread struct ce_thread ce_this_thread;
 
@@ -28,6 +30,7 @@ int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *syste
     made->system = system != NULL ? *system : *ce_system_kernel();
     made->has_pwait2 = true;
     made->wake = -1;
+    made->timer = -1;
     atomic_init(&made->wake_pending, false);
 
     made->epoll = -1;
@@ -52,6 +55,7 @@ fail:
 
 void ce_reactor_close(struct ce_reactor *reactor) {
     if (reactor == NULL) return;
+    if (reactor->timer >= 0) ce_close(reactor, reactor->timer);
     if (reactor->wake >= 0) ce_close(reactor, reactor->wake);
     if (reactor->epoll >= 0) ce_close(reactor, reactor->epoll);
     free(reactor);
@@ -123,6 +127,7 @@ int ce_wait(struct ce_reactor *reactor, struct ce_event *events, int capacity,
     for (int i = 0; i < count; i++) {
         const struct epoll_event *event = &reactor->events[i];
         if (event->data.u64 == CE_TOKEN_RESERVED) {
+            // The timer's end comes by here too: then the next wake writes once too often.
             // An exchange, not a store: it makes visible what a waker did before it found the flag
             // set. A wake from here on writes again, and its edge stays for the next wait.
             atomic_exchange(&reactor->wake_pending, false);
@@ -153,6 +158,42 @@ int ce_wake(struct ce_reactor *reactor) {
 
 int ce_descriptor(const struct ce_reactor *reactor) {
     return reactor->epoll;
+}
+
+int ce_timer_open(struct ce_reactor *reactor, const char **call) {
+    const struct ce_system *system = &reactor->system;
+    const char *failing = "timerfd_create";
+    int result = -EEXIST, fd = -1;
+    if (reactor->timer >= 0) goto fail;
+    CE_RETRY(fd, system->timerfd_create(system->state, CLOCK_MONOTONIC,
+                                        TFD_CLOEXEC | TFD_NONBLOCK));
+    if ((result = fd) < 0) goto fail;
+    failing = "epoll_ctl";
+    result = control(reactor, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, CE_TOKEN_RESERVED);
+    if (result < 0) goto fail;
+    reactor->timer = fd;
+    return 0;
+
+fail:
+    if (call != NULL) *call = failing;
+    if (fd >= 0) ce_close(reactor, fd);
+    return result;
+}
+
+int ce_timer_set(struct ce_reactor *reactor, uint64_t deadline) {
+    if (reactor->timer < 0) return -EBADF;
+    struct itimerspec value = {0};  // which disarms
+    if (deadline != UINT64_MAX) {
+        if (deadline == 0) deadline = 1;
+        value.it_value.tv_sec = (time_t)(deadline / 1000000000u);
+        value.it_value.tv_nsec = (long)(deadline % 1000000000u);
+    }
+    // Setting it forgets an end that nobody fetched, so nobody has to read the descriptor.
+    const struct ce_system *system = &reactor->system;
+    int result;
+    CE_RETRY(result, system->timerfd_settime(system->state, reactor->timer, TFD_TIMER_ABSTIME,
+                                             &value));
+    return result;
 }
 
 uint64_t ce_now(const struct ce_reactor *reactor) {

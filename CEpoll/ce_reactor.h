@@ -12,6 +12,7 @@ struct ce_reactor {
     struct ce_system system;
     int epoll;
     int wake;  // an eventfd, edge-triggered: each write to it is a new edge, so nobody reads it
+    int timer;  // a timerfd, likewise; -1 until ce_timer_open
     bool has_pwait2;           // until the kernel denies it once
     _Atomic bool wake_pending;  // a write to `wake` is under way or not seen by ce_wait yet
     struct epoll_event events[CE_EVENTS_MAX];

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,6 +57,14 @@ static int kernel_epoll_pwait2(STATE, int epoll, struct epoll_event *events, int
 
 static int kernel_eventfd(STATE, unsigned initial, int flags) {
     return result_of(eventfd(initial, flags));
+}
+
+static int kernel_timerfd_create(STATE, int clock, int flags) {
+    return result_of(timerfd_create(clock, flags));
+}
+
+static int kernel_timerfd_settime(STATE, int fd, int flags, const struct itimerspec *value) {
+    return result_of(timerfd_settime(fd, flags, value, NULL));
 }
 
 static int kernel_socket(STATE, int domain, int type, int protocol) {
@@ -191,6 +200,8 @@ const struct ce_system *ce_system_kernel(void) {
         .epoll_wait = kernel_epoll_wait,
         .epoll_pwait2 = kernel_epoll_pwait2,
         .eventfd = kernel_eventfd,
+        .timerfd_create = kernel_timerfd_create,
+        .timerfd_settime = kernel_timerfd_settime,
         .socket = kernel_socket,
         .bind = kernel_bind,
         .listen = kernel_listen,

@@ -20,6 +20,7 @@ extern "C" {
 #endif
 
 struct epoll_event;
+struct itimerspec;
 struct sigaction;
 struct stat;
 struct ce_reactor;
@@ -40,6 +41,8 @@ struct ce_system {
     int (*epoll_pwait2)(void *state, int epoll, struct epoll_event *events, int capacity,
                         int64_t timeout_nanoseconds);
     int (*eventfd)(void *state, unsigned initial, int flags);
+    int (*timerfd_create)(void *state, int clock, int flags);
+    int (*timerfd_settime)(void *state, int fd, int flags, const struct itimerspec *value);
     int (*socket)(void *state, int domain, int type, int protocol);
     int (*bind)(void *state, int fd, const struct sockaddr *address, socklen_t length);
     int (*listen)(void *state, int fd, int backlog);
@@ -104,7 +107,7 @@ enum {
     CE_DIRECTORY_LOCK_MILLISECONDS_MAX = 5000,  // a wait for ce_listen_unix and ce_unlink_file
 };
 
-// This token belongs to the reactor's own wake-up descriptor; ce_add refuses it with -EINVAL.
+// This token belongs to the reactor's own descriptors; ce_add refuses it with -EINVAL.
 #define CE_TOKEN_RESERVED UINT64_MAX
 
 // Creates a reactor: epoll_create1(2) and eventfd(2). `system` is copied; NULL means the kernel's.
@@ -113,7 +116,7 @@ enum {
 int ce_reactor_create(struct ce_reactor **reactor, const struct ce_system *system,
                       const char **call);
 
-// Closes both descriptors and frees the reactor. Registered descriptors stay open and the caller's.
+// Closes its own descriptors and frees the reactor. Registered ones stay open and the caller's.
 void ce_reactor_close(struct ce_reactor *reactor);
 
 // epoll_ctl(2). The token comes back in each ce_event. A descriptor is added once; ce_remove has to
@@ -125,7 +128,7 @@ int ce_remove(struct ce_reactor *reactor, int fd);
 // Waits with epoll_pwait2(2), or epoll_wait(2) where that does not exist (the timeout is then
 // rounded up to milliseconds) or is not needed. timeout_nanoseconds: 0 polls, negative waits for
 // ever. Returns how many events were stored, at most min(capacity, CE_EVENTS_MAX); 0 also after a
-// signal or a ce_wake. The wake-up itself is never stored.
+// signal, a ce_wake or the timer's end. These are never stored.
 int ce_wait(struct ce_reactor *reactor, struct ce_event *events, int capacity,
             int64_t timeout_nanoseconds);
 
@@ -133,8 +136,19 @@ int ce_wait(struct ce_reactor *reactor, struct ce_event *events, int capacity,
 // that wait returns cost one write(2) together.
 int ce_wake(struct ce_reactor *reactor);
 
-// The epoll descriptor: it polls readable when ce_wait has something. Stays the reactor's.
+// The epoll descriptor: it polls readable when ce_wait has something to fetch, be it a wake-up or
+// the timer's end. Stays the reactor's.
 int ce_descriptor(const struct ce_reactor *reactor);
+
+// One timer, for a reactor whose ce_descriptor is watched by another loop, which knows nothing of
+// deadlines: timerfd_create(2), registered. Once per reactor, -EEXIST for more. After a failure
+// nothing stays open and *call names the system call that failed (call may be NULL).
+int ce_timer_open(struct ce_reactor *reactor, const char **call);
+
+// Lets ce_descriptor become readable once ce_now has reached the deadline, at once if it has;
+// replaces the deadline before. timerfd_settime(2). UINT64_MAX stands for never, -EBADF for a
+// reactor without a timer.
+int ce_timer_set(struct ce_reactor *reactor, uint64_t deadline);
 
 // Nanoseconds of the monotonic clock; the coarse one lags by up to a kernel tick (1 to 10 ms).
 uint64_t ce_now(const struct ce_reactor *reactor);

@@ -62,8 +62,9 @@ extension EventLoop {
         return loop
     }
 
-    /// Stops a started loop: aborts its connections, ends its tasks' waits, runs what that makes
-    /// ready, and lets its thread end. Any thread but the loop's own tasks should wait for it.
+    /// Stops a started loop, or an embedded one in its next turn: aborts its connections, ends its
+    /// tasks' waits, runs what that makes ready, and lets its thread end. Any thread but the loop's
+    /// own tasks should wait for it.
     ///
     /// Later posts throw ``ReactorError/stopped``, and so do later waits. Tasks that come back to
     /// the stopped loop from other people's awaits run on a thread of the pool. A second call
@@ -74,7 +75,7 @@ extension EventLoop {
         await withUnsafeContinuation { continuation in ending.wait(continuation) }
     }
 
-    /// Asks a started loop to stop, without waiting for it. Any thread.
+    /// Asks a loop to stop, without waiting for it. Any thread.
     func requestStop() {
         postAlways { self.state.pointee.isStopRequested = true }
     }
@@ -87,6 +88,11 @@ extension EventLoop {
         let before = ce_enter(reactor, Unmanaged.passUnretained(self).toOpaque())
         state.pointee.watch.turnBegan(at: now())
         while !state.pointee.isStopRequested { turn(wait: true) }
+        finish(before)
+    }
+
+    /// The loop's end, on the thread that took its turns; `before` is what that thread ran before.
+    func finish(_ before: ce_thread) {
         inbox.close()
         state.pointee.hasStopped = true
         for member in state.pointee.members.all() { member.loopStopped() }

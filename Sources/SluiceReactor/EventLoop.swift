@@ -28,6 +28,8 @@ package struct LoopState {
     var waitNumber: UInt32 = 0
     var isStopRequested = false
     var hasStopped = false
+    /// The deadline of the shim's timer, in an embedded loop; `.max` for none.
+    var hostDeadline: UInt64 = .max
     var watch = TurnWatch()
     /// Signals that the thread blocked before they were watched, and by how many watches they are.
     var signalsLetThrough: [Signal: Int] = [:]
@@ -44,7 +46,8 @@ struct TimerTarget {
 ///
 /// Most programs never name one. `startServer` and `openConnection` use the loop the caller runs
 /// on, else ``background``. ``run(options:_:)`` turns the calling thread into a loop for programs
-/// that want a single thread; ``start(options:)`` makes one with a thread of its own.
+/// that want a single thread; ``start(options:)`` makes one with a thread of its own;
+/// ``makeEmbedded(options:)`` one that takes its turns inside another loop of the program.
 ///
 /// Tasks started with ``spawn(name:_:)`` or handed a connection by a server run on the loop's
 /// thread, and so do their child tasks, continuations and the ordinary actors they await. A bare
@@ -57,7 +60,7 @@ struct TimerTarget {
 public final class EventLoop: TaskExecutor, @unchecked Sendable {
     /// Settings of a loop, fixed at its start.
     public struct Options: Sendable {
-        /// The thread's name, at most 15 bytes of it.
+        /// The name of its own thread, at most 15 bytes of it.
         public var name = "sluice"
         /// Posted closures that may wait at once, 1 or more; 65,536 by default.
         public var inboxCapacity = ReactorBounds.inboxCapacity
@@ -78,12 +81,16 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     let inbox: Inbox
     let ending = LoopEnding()
     package let options: Options
+    /// Whether a host's loop calls for the turns.
+    let embedding: Embedding?
     let turnReportNanoseconds: UInt64
     /// The face for actors: `nonisolated var unownedExecutor` returns
     /// `loop.serialExecutor.asUnownedSerialExecutor()`, and the actor runs on this loop.
     public let serialExecutor: LoopSerialExecutor
 
-    package init(options: Options, system: UnsafePointer<ce_system>? = nil) throws(SystemError) {
+    package init(
+        options: Options, system: UnsafePointer<ce_system>? = nil, embedding: Embedding? = nil
+    ) throws(SystemError) {
         precondition(options.inboxCapacity > 0, "the inbox holds at least one closure")
         var reactor: OpaquePointer?
         var call: UnsafePointer<CChar>?
@@ -94,6 +101,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         ignoreSIGPIPE()
         self.reactor = reactor
         self.options = options
+        self.embedding = embedding
         turnReportNanoseconds = options.turnReportThreshold.clampedNanoseconds
         state = .allocate(capacity: 1)
         state.initialize(to: LoopState())
@@ -129,11 +137,29 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
 
     /// One turn. `wait` false polls only.
     func turn(wait: Bool) {
+        work()
+        resume(waitForEvents(wait: wait))
+    }
+
+    /// Phases 1 to 4.
+    func work() {
         takeInbox()
         fireTimers()
         runJobs()
         flushAll()
-        let count = waitForEvents(wait: wait)
+    }
+
+    /// Waits in the kernel: 0 polls, negative waits for ever. Returns the number of `events`.
+    func wait(nanoseconds: Int64) -> Int {
+        let count = ce_wait(
+            reactor, events, Int32(truncatingIfNeeded: ReactorBounds.eventsPerWait), nanoseconds)
+        // Only a broken epoll descriptor fails here, which is the program's fault, not the wire's.
+        precondition(count >= 0, "epoll_wait: \(SystemError.text(of: -count))")
+        return Int(count)
+    }
+
+    /// Phase 6, with so many of `events`.
+    func resume(_ count: Int) {
         state.pointee.watch.turnBegan(at: now())
         for index in 0..<count {
             let event = events[index]
@@ -213,25 +239,25 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         swap(&members, &state.pointee.flushing)
     }
 
-    private func waitForEvents(wait: Bool) -> Int {
+    /// Whether something is left to do that no descriptor and no timer will call for.
+    var isBusy: Bool {
+        state.pointee.jobs.count > 0 || !state.pointee.flushList.isEmpty
+            || !state.pointee.signals.isEmpty
+    }
+
+    private func waitForEvents(wait mayWait: Bool) -> Int {
         let end = now()
         state.pointee.watch.turnEnded(at: end)
         reportLongTurn()
         var timeout: Int64 = 0
-        let isBusy =
-            state.pointee.jobs.count > 0 || !state.pointee.flushList.isEmpty
-            || !state.pointee.signals.isEmpty
-        if wait, !isBusy, !state.pointee.isStopRequested, inbox.fallAsleep() {
+        if mayWait, !isBusy, !state.pointee.isStopRequested, inbox.fallAsleep() {
             timeout = -1
             if let deadline = state.pointee.timers.nextDeadline() {
                 timeout = Int64(clamping: deadline > end ? deadline - end : 0)
             }
         }
-        let count = ce_wait(
-            reactor, events, Int32(truncatingIfNeeded: ReactorBounds.eventsPerWait), timeout)
+        let count = wait(nanoseconds: timeout)
         if timeout != 0 { inbox.wokeUp() }
-        // Only a broken epoll descriptor fails here, which is the program's fault, not the wire's.
-        precondition(count >= 0, "epoll_wait: \(SystemError.text(of: -count))")
-        return Int(count)
+        return count
     }
 }

@@ -66,6 +66,8 @@ private let second: Int64 = 1_000_000_000
         // The write after the interrupted one finds the counter full, which leads to a read.
         cf_fail(faults, CF_WRITE, 2, EAGAIN, 1)
         #expect(ce_wake(reactor) == 0)
+        #expect(ce_timer_open(reactor, nil) == 0)
+        #expect(ce_timer_set(reactor, .max) == 0)
     }
 
     private func talk(_ reactor: OpaquePointer, from client: Int32, to server: Int32) {

@@ -7,7 +7,8 @@
 
 const char *cf_name(enum cf_call call) {
     static const char *const names[] = {
-        "epoll_create1", "epoll_ctl",  "epoll_wait",  "epoll_pwait2", "eventfd",  "socket",
+        "epoll_create1", "epoll_ctl",  "epoll_wait",  "epoll_pwait2", "eventfd",
+        "timerfd_create", "timerfd_settime", "socket",
         "bind",          "listen",     "accept4",     "connect",      "shutdown", "close",
         "fcntl",         "setsockopt", "getsockopt",  "getsockname",  "getpeername", "unsent",
         "read",          "write",      "writev",      "recv",         "sendmsg",  "recvmsg",

@@ -22,6 +22,10 @@ static int faulty_eventfd(void *state, unsigned initial, int flags) {
     FORWARD_OPENING(CF_EVENTFD, -1, 0, eventfd, initial, flags);
 }
 
+static int faulty_timerfd_create(void *state, int clock, int flags) {
+    FORWARD_OPENING(CF_TIMERFD_CREATE, -1, 0, timerfd_create, clock, flags);
+}
+
 static int faulty_socket(void *state, int domain, int type, int protocol) {
     FORWARD_OPENING(CF_SOCKET, -1, 0, socket, domain, type, protocol);
 }
@@ -143,6 +147,18 @@ static uint64_t show_clock(struct cf_faults *faults, enum cf_call call,
     return has_clock ? now : real(faults->kernel.state);
 }
 
+static int faulty_timerfd_settime(void *state, int fd, int flags, const struct itimerspec *value) {
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_TIMERFD_SETTIME, fd, 0);
+    if (error != 0) return -error;
+    cf_lock(faults);
+    const bool has_clock = faults->has_clock;
+    cf_unlock(faults);
+    const int result =
+        has_clock ? 0 : faults->kernel.timerfd_settime(faults->kernel.state, fd, flags, value);
+    return (int)cf_end(faults, CF_TIMERFD_SETTIME, result);
+}
+
 static int faulty_sleep(void *state, int64_t nanoseconds) {
     struct cf_faults *faults = state;
     const int error = cf_begin(faults, CF_SLEEP, -1, 0);
@@ -173,6 +189,8 @@ struct ce_system cf_table(struct cf_faults *faults) {
         .epoll_wait = cf_epoll_wait,
         .epoll_pwait2 = cf_epoll_pwait2,
         .eventfd = faulty_eventfd,
+        .timerfd_create = faulty_timerfd_create,
+        .timerfd_settime = faulty_timerfd_settime,
         .socket = faulty_socket,
         .bind = faulty_bind,
         .listen = faulty_listen,

@@ -21,6 +21,8 @@ enum cf_call {
     CF_EPOLL_WAIT,
     CF_EPOLL_PWAIT2,
     CF_EVENTFD,
+    CF_TIMERFD_CREATE,
+    CF_TIMERFD_SETTIME,
     CF_SOCKET,
     CF_BIND,
     CF_LISTEN,
@@ -114,14 +116,15 @@ void cf_set_quirks(struct cf_faults *faults, const struct cf_quirks *quirks);
 
 // From now on both clocks show this, and move only here, in sleeps and in waits: one that finds
 // nothing ready does not sleep but moves the clock by its timeout. A wait without end still waits
-// for real.
+// for real, and timerfd_settime sets nothing: the kernel's timers know another time.
 void cf_set_clock(struct cf_faults *faults, uint64_t nanoseconds);
 void cf_advance(struct cf_faults *faults, uint64_t nanoseconds);
 
 // ---- The ledger of descriptors ------------------------------------------------------------------
 
 struct cf_ledger {
-    uint64_t opened;           // by epoll_create1, eventfd, socket, accept4, open
+    uint64_t opened;           // by epoll_create1, eventfd, timerfd_create, socket, accept4,
+                               // open
     uint64_t closed;           // of the opened ones
     uint64_t open;             // the difference, less what was released
     uint64_t double_closes;    // of numbers already closed here and opened nowhere since
