@@ -23,6 +23,7 @@ let package = Package(
     products: [
         .library(name: "Sluice", targets: ["Sluice"]),
         .library(name: "CEpoll", targets: ["CEpoll"]),
+        .library(name: "SluiceC", targets: ["SluiceC", "CSluice"]),
     ],
     targets: [
         // Floors, each depending on lower ones only.
@@ -35,6 +36,14 @@ let package = Package(
         .target(
             name: "Sluice", dependencies: ["SluiceReactor", "SluiceStreams", "SluicePackets"],
             swiftSettings: swiftSettings),
+
+        // The C interface: a header for C programs, and the Swift module that implements it.
+        .target(
+            name: "CSluice", path: "Sources/SluiceC", sources: ["sluice.c"],
+            publicHeadersPath: "include", cSettings: cSettings),
+        .target(
+            name: "SluiceC", dependencies: ["CSluice", "Sluice"],
+            exclude: ["include", "sluice.c"], swiftSettings: swiftSettings),
 
         // Examples, each run by a test.
         .executableTarget(
@@ -74,6 +83,9 @@ let package = Package(
             name: "FaultSweepTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PacketsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "SluiceCTests", dependencies: ["SluiceC", "CSluice", "SluiceTestKit"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "BudgetTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(

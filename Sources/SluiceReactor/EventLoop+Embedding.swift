@@ -51,7 +51,7 @@ extension EventLoop {
     /// reference to the closed loop is gone. Any thread.
     public var fileDescriptor: Int32 {
         if embedding == nil {
-            stopProgram("EventLoop.fileDescriptor \(Self.embeddedOnly)")
+            stopProgram("EventLoop.fileDescriptor \(TurnRefusal.notEmbedded.rawValue)")
         }
         return ce_descriptor(reactor)
     }
@@ -98,23 +98,14 @@ extension EventLoop {
     }
 
     /// Why the calling thread may not take a turn now; `nil` if it may.
-    package func reasonAgainstTurn() -> String? {
-        guard let embedding else { return Self.embeddedOnly }
-        guard EventLoop.current == nil else {
-            return "was called inside a task or callback of a loop; turns are the host's to take"
-        }
-        guard embedding.isOwner() else {
-            return "was called on another thread than the first turn; a loop has one thread"
-        }
-        return nil
-    }
-
-    private static var embeddedOnly: String {
-        "is for loops made by EventLoop.makeEmbedded; this one has a thread that runs it"
+    package func turnRefusal() -> TurnRefusal? {
+        guard let embedding else { return .notEmbedded }
+        guard EventLoop.current == nil else { return .nested }
+        return embedding.isOwner() ? nil : .otherThread
     }
 
     private func refuse(_ call: String) {
-        if let reason = reasonAgainstTurn() { stopProgram("EventLoop.\(call) \(reason)") }
+        if let refusal = turnRefusal() { stopProgram("EventLoop.\(call) \(refusal.rawValue)") }
     }
 
     /// The inbox still counts as asleep: whatever is posted ends the wait.
@@ -151,6 +142,13 @@ extension EventLoop {
         if result == 0 { state.pointee.hostDeadline = deadline }
         return result == 0
     }
+}
+
+/// Why a turn may not be taken, as the end of a sentence that begins with the call.
+package enum TurnRefusal: String {
+    case notEmbedded = "is for loops made by EventLoop.makeEmbedded; this one runs on a thread"
+    case nested = "was called inside a task or callback of a loop; turns are the host's to take"
+    case otherThread = "was called on another thread than the first turn; a loop has one thread"
 }
 
 /// An embedded loop's one thread, known from its first turn on.

@@ -109,9 +109,14 @@ public final class EmbeddedHost: @unchecked Sendable {
     }
 }
 
-/// A thread for each job: the host blocks in poll(2), which the threads of Swift's pool should not.
-private final class ThreadOfItsOwn: TaskExecutor {
-    func enqueue(_ job: consuming ExecutorJob) {
+/// A thread for each job, that is, one for a task without awaits: a host blocks in poll(2), which
+/// the threads of Swift's pool should not.
+public final class ThreadOfItsOwn: TaskExecutor {
+    /// Makes no thread yet.
+    public init() {}
+
+    /// Called by the Swift runtime.
+    public func enqueue(_ job: consuming ExecutorJob) {
         final class Start: Sendable {
             let job: UnownedJob
             let executor: ThreadOfItsOwn

@@ -3,6 +3,7 @@
 /// The floors, by module.
 private let floors = [
     "CEpoll": 0, "SluiceReactor": 1, "SluiceStreams": 2, "SluicePackets": 3, "Sluice": 4,
+    "SluiceC": 5,
 ]
 
 let wallRules: [Rule] = [
