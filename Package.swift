@@ -61,6 +61,12 @@ let package = Package(
         .executableTarget(
             name: "MiniRedis", dependencies: ["Sluice"], path: "Examples/MiniRedis",
             swiftSettings: swiftSettings),
+        .target(
+            name: "EmbedInCService", dependencies: ["Sluice", "SluiceC"],
+            path: "Examples/EmbedInC/service", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "EmbedInC", dependencies: ["CSluice", "EmbedInCService"],
+            path: "Examples/EmbedInC/main", cSettings: cSettings),
 
         // What the tests share: call tables that fail, a C program, a malloc counter, stream kits.
         .target(
@@ -91,7 +97,8 @@ let package = Package(
         .testTarget(
             name: "ExampleTests",
             dependencies: [
-                "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "SluiceTestKit",
+                "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "EmbedInC",
+                "SluiceTestKit",
             ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],

@@ -84,6 +84,9 @@ final class Program: @unchecked Sendable {
     /// Sends it a signal.
     func send(_ signal: Signal) { kill(process.processIdentifier, signal.rawValue) }
 
+    /// Its number, for kill(2) and proc(5), until it has ended.
+    var processIdentifier: Int32 { process.processIdentifier }
+
     /// Kills it, if it still runs.
     func stop() {
         guard process.isRunning else { return }
