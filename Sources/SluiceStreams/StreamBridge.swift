@@ -69,6 +69,17 @@ public final class StreamBridge: @unchecked Sendable {
         writer = StreamWriter(transport)
     }
 
+    /// Makes a reader that is fed by hand and has no source: its writer says `closed` from the
+    /// beginning, and nobody is told to pause. On the loop's thread.
+    ///
+    /// - Throws: ``StreamError/invalidOption(name:rule:)``.
+    public convenience init(
+        on loop: EventLoop, options: StreamOptions = StreamOptions()
+    ) throws(StreamError) {
+        try self.init(on: loop, source: StreamBridgeSource(send: { _ in 0 }), options: options)
+        transport.becomeReadOnly()
+    }
+
     /// Bytes came. They wait for the reader however many they are; `pauseReading` is asked of the
     /// source when they are more than twice the limit.
     public func receive(_ bytes: [UInt8]) {

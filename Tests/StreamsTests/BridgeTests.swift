@@ -76,6 +76,38 @@ private func withBridge(
         }
     }
 
+    @Test func `a reader is fed by hand without any source, and nothing can be written`()
+        async throws
+    {
+        try await withLoop { loop in
+            let bridge = try StreamBridge(on: loop)
+            let reading = await started { try await bridge.reader.readExactly(4) }
+            bridge.receive(bytes("ab"))
+            bridge.receive(bytes("cde"))
+            let four = try await reading.value
+            #expect(four == bytes("abcd"))
+            #expect(throws: StreamError.closed) { try bridge.writer.write("x") }
+            await #expect(throws: StreamError.closed) { try await bridge.writer.send("x") }
+            bridge.connectionLost(errno: EIO)
+            let last = try await bridge.reader.read()
+            #expect(last == bytes("e"))
+            for _ in 0..<2 {
+                await #expect(throws: StreamError.reset(errno: EIO)) {
+                    try await bridge.reader.read()
+                }
+            }
+        }
+    }
+
+    @Test func `closing a reader fed by hand needs no end from anybody`() async throws {
+        try await withLoop { loop in
+            let bridge = try StreamBridge(on: loop)
+            bridge.receive(bytes("unread"))
+            await bridge.writer.close()
+            await #expect(throws: StreamError.closed) { try await bridge.reader.read() }
+        }
+    }
+
     @Test func `an end ends a read that waits`() async throws {
         try await withBridge { bridge, _ in
             let reading = await started { try await bridge.reader.read() }
