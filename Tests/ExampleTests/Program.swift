@@ -57,12 +57,7 @@ final class Program: @unchecked Sendable {
         try await offload {
             let end = ContinuousClock.now + duration
             while true {
-                if let index = self.unread.firstIndex(of: UInt8(ascii: "\n")) {
-                    let line = String(decoding: self.unread[..<index], as: UTF8.self)
-                    self.unread.removeSubrange(...index)
-                    if !Self.isAboutMachine(line) { return line }
-                    continue
-                }
+                if let line = self.takeLine() { return line }
                 guard try self.readMore(before: end) else {
                     throw ProgramError(description: "it ended without the line: \(self.rest())")
                 }
@@ -81,9 +76,6 @@ final class Program: @unchecked Sendable {
         }
     }
 
-    /// Sends it a signal.
-    func send(_ signal: Signal) { kill(process.processIdentifier, signal.rawValue) }
-
     /// Its number, for kill(2) and proc(5), until it has ended.
     var processIdentifier: Int32 { process.processIdentifier }
 
@@ -94,16 +86,24 @@ final class Program: @unchecked Sendable {
         process.waitUntilExit()
     }
 
-    private func rest() -> String {
-        String(decoding: unread, as: UTF8.self).split(
-            separator: "\n", omittingEmptySubsequences: false
-        )
-        .filter { !Self.isAboutMachine($0) }.joined(separator: "\n")
+    /// What a loop reports when the machine is busy belongs to no test.
+    private func isAboutTheMachine(_ line: some StringProtocol) -> Bool {
+        line.hasPrefix("sluice: turn-too-long: ")
     }
 
-    /// A report of a turn that took long says that the machine was busy.
-    private static func isAboutMachine(_ line: some StringProtocol) -> Bool {
-        line.hasPrefix("sluice: turn-too-long:")
+    private func takeLine() -> String? {
+        while let index = unread.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = String(decoding: unread[..<index], as: UTF8.self)
+            unread.removeSubrange(...index)
+            if !isAboutTheMachine(line) { return line }
+        }
+        return nil
+    }
+
+    private func rest() -> String {
+        let text = String(decoding: unread, as: UTF8.self)
+        return text.split(separator: "\n", omittingEmptySubsequences: false)
+            .filter { !isAboutTheMachine($0) }.joined(separator: "\n")
     }
 
     /// Blocks for more output; false at its end.
@@ -131,9 +131,10 @@ struct RunningExample {
 
     /// Runs `body` against the example on a port of its own, then kills it.
     static func run(
-        _ name: String, _ arguments: String..., body: (RunningExample) async throws -> Void
+        _ name: String, _ arguments: [String] = ["0"],
+        _ body: (RunningExample) async throws -> Void
     ) async throws {
-        let program = try Program.built(name, ["0"] + arguments)
+        let program = try Program.built(name, arguments)
         defer { program.stop() }
         let line = try await program.line()
         guard line.hasPrefix("listening on 127.0.0.1:"), let port = line.split(separator: ":").last
@@ -141,19 +142,12 @@ struct RunningExample {
         try await body(RunningExample(program: program, port: String(port)))
     }
 
-    /// Runs a script, given the port as its first argument, and returns its output and exit status.
-    func client(
-        python script: String, _ arguments: String...
-    ) async throws -> (output: String, status: Int) {
-        try await Program("/usr/bin/env", ["python3", "-c", script, port] + arguments).end()
+    /// Runs a script, given the port as its argument, and returns its output and exit status.
+    func client(python script: String) async throws -> (output: String, status: Int) {
+        try await Program("/usr/bin/env", ["python3", "-c", script, port]).end()
     }
 
     func client(shell script: String) async throws -> (output: String, status: Int) {
         try await Program("/bin/sh", ["-c", script, "sh", port]).end()
-    }
-
-    /// Starts a script that goes on while the test does something else.
-    func start(python script: String) throws -> Program {
-        try Program("/usr/bin/env", ["python3", "-uc", script, port])
     }
 }

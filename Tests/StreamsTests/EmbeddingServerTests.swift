@@ -113,10 +113,11 @@ import Testing
 
     @Test func `closing the loop aborts its connections and ends their handlers`() async throws {
         try await withHost { host in
-            let (ends, isConnected) = (Shared<[StreamError]>([]), Shared(false))
-            let server = try startEchoing(host) { reader, _ in
-                isConnected.set(true)
-                do throws(StreamError) { _ = try await reader.readLine() } catch {
+            let (ends, isServed) = (Shared<[StreamError]>([]), Shared(false))
+            let server = try startEchoing(host) { reader, writer in
+                do throws(StreamError) {
+                    while let line = try await reader.readLine() { try await writer.send(line) }
+                } catch {
                     ends.append(error)
                 }
             }
@@ -124,13 +125,16 @@ import Testing
             Task {
                 try await withLoop { _ in
                     let end = StreamEnd(try await openConnection(host: "127.0.0.1", port: port))
+                    try await end.echo("line")
+                    isServed.set(true)
+                    host.ringOwnBell()
                     // A reset or the end, whichever the kernel makes of it.
                     _ = try? await end.reader.readLine()
                     await end.writer.abort()
                 }
                 sawEnd.set(true)
             }
-            try host.serve { isConnected.value }
+            try host.serve { isServed.value }
             host.loop.close()
             #expect(ends.value == [.reactor(.stopped)])
             sawEnd.block { $0 }
