@@ -12,20 +12,65 @@ struct ProgramError: Error, CustomStringConvertible {
 // @unchecked Sendable: one test uses it, one call at a time; `offload` carries it to another
 // thread.
 final class Program: @unchecked Sendable {
-    private let process = Process()
-    private let input = Pipe()
-    private let output = Pipe()
+    /// Its number, for kill(2) and proc(5), until it has ended.
+    let processIdentifier: pid_t
+    /// Its end, once waitpid(2) has told it.
+    private var status: Int32?
+    /// Closed in the end, which a program started by `built` takes for its own end.
+    private let input: Int32
+    private let output: Int32
     private var unread: [UInt8] = []
 
+    /// Starts a program by its path. (Foundation's `Process` is not used: it learns of a program's
+    /// end by a run loop, which a waiting thread of Swift's pool may hold up for ever.)
     init(_ path: String, _ arguments: [String] = []) throws {
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.standardInput = input
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        try output.fileHandleForWriting.close()
-        try input.fileHandleForReading.close()
+        let (toIt, fromIt) = (try Self.makePipe(), try Self.makePipe())
+        defer { close(toIt.read); close(fromIt.write) }
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        for (fd, copy) in [(toIt.read, 0), (fromIt.write, 1), (fromIt.write, 2)] as [(Int32, Int32)]
+        {
+            posix_spawn_file_actions_adddup2(&actions, fd, copy)
+        }
+        // What other tests have open is no business of the program's; nor are their signal masks.
+        for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
+            if let fd = Int32(name), fd > 2 { posix_spawn_file_actions_addclose(&actions, fd) }
+        }
+        var (none, all) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var number = pid_t()
+        let result = posix_spawn(&number, path, &actions, &attributes, &words, environ)
+        (processIdentifier, input, output) = (number, toIt.write, fromIt.read)
+        guard result == 0 else {
+            status = -1
+            throw SystemError(call: "posix_spawn of \(path)", errno: result)
+        }
+    }
+
+    deinit {
+        close(input)
+        close(output)
+        stop()
+    }
+
+    private static func makePipe() throws -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw SystemError(call: "pipe", errno: errno) }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
     }
 
     /// One of the package's executables: they are built beside the test bundle.
@@ -36,16 +81,10 @@ final class Program: @unchecked Sendable {
     }
 
     /// Becomes the program given, and ends it when standard input does: a server must not live on
-    /// after a test run that was interrupted. The watcher keeps standard input alone: `Process`
-    /// learns of a program's end by a socket that every process started from it holds open, so a
-    /// watcher with a copy of it would make the program seem to run on, and `waitUntilExit` spin.
+    /// after a test run that was interrupted.
     private static let endsWithTest = """
         exec 3<&0
         (
-            for path in /proc/$BASHPID/fd/*; do
-                fd=${path##*/}
-                [[ $fd -le 3 ]] || eval "exec $fd>&-"
-            done
             cat <&3
             kill -9 $$
         ) >/dev/null 2>&1 &
@@ -71,19 +110,26 @@ final class Program: @unchecked Sendable {
         try await offload {
             let end = ContinuousClock.now + duration
             while try self.readMore(before: end) {}
-            self.process.waitUntilExit()
-            return (self.rest(), Int(self.process.terminationStatus))
+            let status = self.wait()
+            // As a shell says it: 128 and more for a signal.
+            return (self.rest(), Int(status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F))
         }
     }
 
-    /// Its number, for kill(2) and proc(5), until it has ended.
-    var processIdentifier: Int32 { process.processIdentifier }
-
     /// Kills it, if it still runs.
     func stop() {
-        guard process.isRunning else { return }
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        guard status == nil else { return }
+        kill(processIdentifier, SIGKILL)
+        _ = wait()
+    }
+
+    /// Blocks until it has ended; its status as waitpid(2) gives it.
+    private func wait() -> Int32 {
+        if let status { return status }
+        var status: Int32 = 0
+        while waitpid(processIdentifier, &status, 0) < 0, errno == EINTR {}
+        self.status = status
+        return status
     }
 
     /// What a loop reports when the machine is busy belongs to no test.
@@ -108,16 +154,15 @@ final class Program: @unchecked Sendable {
 
     /// Blocks for more output; false at its end.
     private func readMore(before end: ContinuousClock.Instant) throws -> Bool {
-        let fd = output.fileHandleForReading.fileDescriptor
         let left = max(.zero, end - .now).components
-        var poller = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        var poller = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
         let milliseconds = left.seconds * 1_000 + left.attoseconds / 1_000_000_000_000_000
         guard poll(&poller, 1, Int32(milliseconds)) > 0 else {
             stop()
             throw ProgramError(description: "killed after its deadline; output: \(rest())")
         }
         var chunk = [UInt8](repeating: 0, count: 4_096)
-        let count = read(fd, &chunk, chunk.count)
+        let count = read(output, &chunk, chunk.count)
         guard count > 0 else { return false }
         unread += chunk.prefix(count)
         return true
