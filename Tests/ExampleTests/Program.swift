@@ -116,6 +116,9 @@ final class Program: @unchecked Sendable {
         }
     }
 
+    /// Sends it a signal.
+    func send(_ signal: Signal) { kill(processIdentifier, signal.rawValue) }
+
     /// Kills it, if it still runs.
     func stop() {
         guard status == nil else { return }
@@ -176,10 +179,9 @@ struct RunningExample {
 
     /// Runs `body` against the example on a port of its own, then kills it.
     static func run(
-        _ name: String, _ arguments: [String] = ["0"],
-        _ body: (RunningExample) async throws -> Void
+        _ name: String, _ arguments: String..., body: (RunningExample) async throws -> Void
     ) async throws {
-        let program = try Program.built(name, arguments)
+        let program = try Program.built(name, ["0"] + arguments)
         defer { program.stop() }
         let line = try await program.line()
         guard line.hasPrefix("listening on 127.0.0.1:"), let port = line.split(separator: ":").last
@@ -187,12 +189,19 @@ struct RunningExample {
         try await body(RunningExample(program: program, port: String(port)))
     }
 
-    /// Runs a script, given the port as its argument, and returns its output and exit status.
-    func client(python script: String) async throws -> (output: String, status: Int) {
-        try await Program("/usr/bin/env", ["python3", "-c", script, port]).end()
+    /// Runs a script, given the port as its first argument, and returns its output and exit status.
+    func client(
+        python script: String, _ arguments: String...
+    ) async throws -> (output: String, status: Int) {
+        try await Program("/usr/bin/env", ["python3", "-c", script, port] + arguments).end()
     }
 
     func client(shell script: String) async throws -> (output: String, status: Int) {
         try await Program("/bin/sh", ["-c", script, "sh", port]).end()
+    }
+
+    /// Starts a script that goes on while the test does something else.
+    func start(python script: String) throws -> Program {
+        try Program("/usr/bin/env", ["python3", "-uc", script, port])
     }
 }
