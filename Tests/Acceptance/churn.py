@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-from fresh_package import SECONDS, Server, build, eventually
+from kit import SECONDS, Server, build, eventually
 
 WARM_UP = 2_000
 DRIFT_KIB = 1_024

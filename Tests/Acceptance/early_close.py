@@ -5,12 +5,11 @@ Rounds differ: the reply is written at once or in pieces, the client sends on as
 holds half of its megabyte back until it has seen the server's end. Every byte is compared. 50
 rounds; 1,000 with SLUICE_LONG=1; or as many as the first argument says.
 """
-import os
 import selectors
 import sys
 import time
 
-from fresh_package import SECONDS, Server, build, connect, eventually
+from kit import IS_LONG, SECONDS, Server, build_program, connect, eventually
 
 REPLY = bytes((i * 31 + (i >> 8)) & 255 for i in range(8_000_000))
 MORE = 1_000_000
@@ -44,11 +43,10 @@ def exchange(port, number):
 
 
 def main():
-    rounds = 1_000 if os.environ.get("SLUICE_LONG") else 50
+    rounds = 1_000 if IS_LONG else 50
     if len(sys.argv) > 1:
         rounds = int(sys.argv[1])
-    path = os.path.join(build(["Replies"]), "Replies")
-    with Server(path) as server:
+    with Server(build_program("Replies")) as server:
         before = server.descriptors()
         began = time.monotonic()
         for number in range(rounds):
