@@ -30,6 +30,17 @@ OWN = {
     "sluice-span": OURS + " {port} {mode}-span",
 }
 
+
+
+def of_loops(count):
+    """The same server on one loop, and twice on several: by these alone `--loops` compares."""
+    return {
+        "1 loop": OURS + " {port} {mode}",
+        "1 loop again": OURS + " {port} {mode}",
+        f"{count} loops": OURS + " {port} {mode} " + str(count),
+    }
+
+
 # Left out when not installed. {bin} is $BENCH_BUILD/bin: peers built elsewhere, PORT MODE each.
 PEERS = {
     "libuv": "{bin}/uv_server stream {port} {mode}",

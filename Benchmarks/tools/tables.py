@@ -18,16 +18,16 @@ def figure(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
-def print_ratios(rows, servers, cells):
-    """One row a cell: the bare loop's figure, then each server's as a multiple of it."""
-    others = [server for server in servers if server != "limit"]
-    print("\n### Processor time of the server, best round: 'limit' itself, the others x limit\n")
-    print("| cell | | limit | " + " | ".join(others) + " |")
+def print_ratios(rows, servers, cells, first="limit"):
+    """One row a cell: the first server's figure, then each other one's as a multiple of it."""
+    others = [server for server in servers if server != first]
+    print(f"\n### Processor time of the server, best round: {first} itself, the others x {first}\n")
+    print(f"| cell | | {first} | " + " | ".join(others) + " |")
     print("| --- | --- | ---: |" + " ---: |" * len(others))
     for cell in cells:
         if cell == "idle":
             continue
-        base = best(rows, "limit", cell)
+        base = best(rows, first, cell)
         line = []
         for server in others:
             value = best(rows, server, cell)
@@ -36,8 +36,8 @@ def print_ratios(rows, servers, cells):
                 line.append("failed" if failed else "")
             else:
                 line.append(f"{value / base:.2f}" if base else figure(value))
-        first = f"{figure(base)} {UNITS.get(cell, MESSAGES)[1]}" if base else ""
-        print(f"| {cell} | {CELLS[cell][2]} | {first} | " + " | ".join(line) + " |")
+        shown = f"{figure(base)} {UNITS.get(cell, MESSAGES)[1]}" if base else ""
+        print(f"| {cell} | {CELLS[cell][2]} | {shown} | " + " | ".join(line) + " |")
 
 
 def print_idle(rows, servers):

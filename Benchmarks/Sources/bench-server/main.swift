@@ -1,7 +1,8 @@
-// bench-server: the server under test, one loop on the main thread.
+// bench-server: the server under test, one loop on the main thread, or several on their own.
 //
-//   bench-server PORT MODE     MODE: echo, lines, frames, sink, source, or one of them with -span
+//   bench-server PORT MODE [LOOPS]
 //
+// MODE: echo, lines, frames, sink, source, or one of them with -span; LOOPS: 1 by default.
 // Written as a user would write it. The plain modes use the calls that return arrays, the -span
 // modes those that show the bytes where they lie.
 
@@ -26,14 +27,19 @@ func raiseDescriptorLimit() {
 }
 
 let arguments = CommandLine.arguments
-guard arguments.count == 3, let port = Int(arguments[1]), let handler = modes[arguments[2]] else {
-    print("usage: bench-server PORT \(modes.keys.sorted().joined(separator: "|"))")
+guard arguments.count == 3 || arguments.count == 4, let port = Int(arguments[1]),
+    let handler = modes[arguments[2]], let loops = Int(arguments.dropFirst(3).first ?? "1"),
+    loops > 0
+else {
+    print("usage: bench-server PORT \(modes.keys.sorted().joined(separator: "|")) [LOOPS]")
     exit(2)
 }
 raiseDescriptorLimit()
+let group = loops > 1 ? try EventLoopGroup(loops: loops) : nil
 try EventLoop.run {
     var options = ServerOptions()
     options.maxConnections = 12_000
-    let server = try await startServer(port: port, options: options, handler: handler)
+    let server = try await startServer(
+        port: port, loops: group, options: options, handler: handler)
     try await server.serveForever()
 }
