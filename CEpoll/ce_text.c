@@ -1,8 +1,9 @@
-// Words for people: error texts and thread names. The only calls here that pass by the call table,
-// since they make no use of a reactor.
+// Words for people, error texts and thread names, and the allocator's memory. The only calls here
+// that pass by the call table, since they make no use of a reactor.
 #define _GNU_SOURCE
 #include "CEpoll.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,3 +19,5 @@ void ce_name_thread(const char *name) {
     snprintf(short_name, sizeof short_name, "%.15s", name);
     (void)pthread_setname_np(pthread_self(), short_name);
 }
+
+void ce_return_memory(void) { (void)malloc_trim(0); }

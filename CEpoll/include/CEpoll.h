@@ -370,13 +370,16 @@ size_t ce_address_octets(const struct ce_address *address, uint8_t octets[16]); 
 size_t ce_address_path(const struct ce_address *address, char *path, size_t capacity,
                        bool *abstract);  // Unix
 
-// ---- Words (no call table, any thread) ---------------------------------------------------------
+// ---- Words and memory (no call table, any thread) ----------------------------------------------
 
 // The system's text for a positive errno, always terminated; strerror_r(3).
 void ce_error_text(int error, char *text, size_t capacity);
 
 // Names the calling thread for debuggers, at most 15 bytes of it; pthread_setname_np(3).
 void ce_name_thread(const char *name);
+
+// Gives free memory of the allocator back to the system, which takes milliseconds; malloc_trim(3).
+void ce_return_memory(void);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,13 @@ package enum ReactorBounds {
     package static let offloadIdleSeconds = 10
     /// Bytes of free buffer blocks a loop keeps, per size.
     package static let freeBytesPerBlockSize = 1 << 20
+    /// Bytes that must have become free before the allocator is asked to return them: less is soon
+    /// used again.
+    package static let returnedBytes = 4 << 20
+    /// What a connection is taken to hold besides its buffers.
+    package static let memberBytes = 3_072
+    /// How long they must have been free: a load that comes and goes is no peak.
+    package static let returnPauseNanoseconds: UInt64 = 1_000_000_000
     /// Turns that a stopping loop grants its tasks to end.
     package static let turnsToStop = 1_000
 }

@@ -24,6 +24,9 @@ package struct LoopState {
     var inboxSpare: [Inbox.Item] = []
     var signals: [(member: LoopMember, ready: UInt32)] = []
     var yielded: [UnsafeContinuation<Void, Never>] = []
+    /// The most that was held since memory was last returned; MemoryReturn.swift.
+    var heldMemoryPeak = 0
+    var isReturningMemory = false
     var origin: UInt32 = 0
     var waitNumber: UInt32 = 0
     var isStopRequested = false
@@ -227,6 +230,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     }
 
     private func flushAll() {
+        defer { noteHeldMemory() }
         guard !state.pointee.flushList.isEmpty else { return }
         var members: [LoopMember] = []
         swap(&members, &state.pointee.flushing)

@@ -65,8 +65,9 @@ def build(names, sources=None):
     for name, source in (sources or {}).items():
         write(os.path.join(package, "Sources", name, "main.swift"), source)
     every = sorted(os.listdir(os.path.join(package, "Sources")))
-    write(os.path.join(package, "Package.swift"),
-          MANIFEST.format(root=ROOT, names='["' + '", "'.join(every) + '"]'))
+    manifest = os.path.join(package, "Package.swift")
+    write(manifest, MANIFEST.format(root=ROOT, names='["' + '", "'.join(every) + '"]'))
+    os.utime(manifest)  # or files that are new in the repository would not be seen
     for name in names:
         run = subprocess.run(
             ["swift", "build", "-c", "release", "--package-path", package, "--product", name],

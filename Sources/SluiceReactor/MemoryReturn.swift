@@ -1,0 +1,67 @@
+// MemoryReturn: what a peak of connections took is given back to the system. Floor 1, the loop's
+// thread.
+//
+// free(3) keeps what it is given for the next malloc, and between freed blocks there is nearly
+// always one in use: without this, a process would stay as large as its busiest moment made it.
+// malloc_trim(3) looks for whole free pages. That takes milliseconds, so it is done on a thread of
+// the pool, a second after much has become free, and only if most of it still is.
+
+internal import CEpoll
+
+extension EventLoop {
+    /// Called once a turn: remembers the peak, and notices when the loop is far below it.
+    @inline(__always)
+    package func noteHeldMemory() {
+        let held = heldMemory
+        if held >= state.pointee.heldMemoryPeak {
+            state.pointee.heldMemoryPeak = held
+        } else if state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes,
+            !state.pointee.isReturningMemory, !state.pointee.hasStopped
+        {
+            MemoryReturn(loop: self).begin()
+        }
+    }
+
+    /// An estimate: buffers, and for each connection its task and objects.
+    fileprivate var heldMemory: Int {
+        state.pointee.blocks.bytesInUse &+ state.pointee.members.count &* ReactorBounds.memberBytes
+    }
+}
+
+/// One second's wait before the memory is returned.
+// @unchecked Sendable by LoopMember.
+private final class MemoryReturn: LoopMember, @unchecked Sendable {
+    private var timer: TimerToken = 0
+
+    @inline(never)
+    func begin() {
+        loop.state.pointee.isReturningMemory = true
+        loop.admit(self)
+        timer = loop.arm(
+            self, purpose: 0, deadline: loop.now() &+ ReactorBounds.returnPauseNanoseconds)
+    }
+
+    override func timerFired(_ purpose: UInt32) {
+        timer = 0
+        end()
+        let held = loop.heldMemory
+        guard loop.state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes else {
+            return
+        }
+        loop.state.pointee.heldMemoryPeak = held
+        // Refused, the next peak will see to it.
+        _ = ThreadPool.shared.submit { ce_return_memory() }
+    }
+
+    override func loopStopped() {
+        loop.disarm(timer)
+        end()
+    }
+
+    private func end() {
+        loop.state.pointee.isReturningMemory = false
+        loop.dismiss(self)
+    }
+
+    override func label() -> String { "the return of memory" }
+}
