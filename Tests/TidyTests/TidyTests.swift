@@ -70,4 +70,25 @@ import Testing
         let file = SourceFile(path: "Sources/SluiceReactor/S.swift", text: text)
         #expect(functions(in: file) == [4..<9, 9..<12, 12..<14])
     }
+
+    /// A table that names tests is worth nothing once they are renamed.
+    @Test func `every test and script that the table of faults names is there`() throws {
+        let files = try SourceTree.files.get()
+        let table = try #require(files.first { $0.path == "docs/RELIABILITY-TESTS.md" })
+        let scripts = files.filter { $0.isUnder("Tests/Acceptance") }
+        let tests = files.filter { $0.isSwift && $0.isUnder("Tests") }
+        var named = 0
+        for line in table.lines where line.hasPrefix("| ") {
+            // What stands between backticks is every second piece.
+            let pieces = line.split(separator: "`", omittingEmptySubsequences: false)
+            for name in pieces.enumerated().filter({ $0.offset % 2 == 1 }).map(\.element) {
+                named += 1
+                let isThere =
+                    scripts.contains { $0.path.hasSuffix("/\(name)") }
+                    || tests.contains { !$0.lines(containing: "func `\(name)`").isEmpty }
+                #expect(isThere, "\(name)")
+            }
+        }
+        #expect(named > 50)
+    }
 }
