@@ -4,7 +4,8 @@
 // free(3) keeps what it is given for the next malloc, and between freed blocks there is nearly
 // always one in use: without this, a process would stay as large as its busiest moment made it.
 // malloc_trim(3) looks for whole free pages. That takes milliseconds, so it is done on a thread of
-// the pool, a second after much has become free, and only if most of it still is.
+// the pool, a second after much has become free, and only if most of it still is. An embedded loop
+// leaves it to its host, which may want no thread of ours.
 
 internal import CEpoll
 
@@ -16,7 +17,7 @@ extension EventLoop {
         if held >= state.pointee.heldMemoryPeak {
             state.pointee.heldMemoryPeak = held
         } else if state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes,
-            !state.pointee.isReturningMemory, !state.pointee.hasStopped
+            !state.pointee.isReturningMemory, !state.pointee.hasStopped, embedding == nil
         {
             MemoryReturn(loop: self).begin()
         }

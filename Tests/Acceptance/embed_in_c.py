@@ -12,27 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 
-from fresh_package import ROOT, SECONDS, connect, eventually
+from kit import IS_LONG, SECONDS, build_example, build_folder, connect, eventually
 
 CLIENTS = 4
 TICK_MILLISECONDS = 5
 THREAD_CALLS = re.compile(r" (?:clone|clone3|fork|vfork)\(")
 IO_CALLS = re.compile(r" (?:recv|send|accept|epoll_|poll|read|write)\w*\(")
-
-
-def build():
-    """Returns where the example's executable is."""
-    scratch = os.environ.get("SLUICE_BUILD") or tempfile.mkdtemp(prefix="sluice-acceptance-")
-    scratch = os.path.join(scratch, "embed-in-c")
-    command = ["swift", "build", "-c", "release", "--package-path", ROOT,
-               "--scratch-path", scratch, "--product", "EmbedInC"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if run.returncode:
-        sys.exit(f"{run.stdout}\nembed in C: it did not build")
-    return os.path.join(scratch, "release", "EmbedInC"), scratch
 
 
 class Host:
@@ -122,16 +109,14 @@ def traced(path, scratch, lines):
 
 
 def main():
-    lines = 20_000 if os.environ.get("SLUICE_LONG") else 2_000
+    lines = 20_000 if IS_LONG else 2_000
     if len(sys.argv) > 1:
         lines = int(sys.argv[1])
-    path, scratch = build()
+    path = build_example("EmbedInC")
     host = Host(path)
     exchange(host, lines)
     host.end()
-    words = traced(path, scratch, 200)
-    if not os.environ.get("SLUICE_BUILD"):
-        shutil.rmtree(os.path.dirname(scratch), ignore_errors=True)
+    words = traced(path, build_folder(), 200)
     print(f"embed in C: {CLIENTS * lines:,} lines answered beside {host.ticks} ticks of the "
           f"program's own timer, in 1 thread; {words}")
 

@@ -82,6 +82,17 @@ def build_program(name):
     return os.path.join(build([name]), name)
 
 
+def build_example(name):
+    """Path of one of the repository's examples, where Tests/run has built the floors already."""
+    scratch = os.path.join(build_folder(), "release")
+    run = subprocess.run(
+        ["swift", "build", "-c", "release", "--package-path", ROOT, "--product", name,
+         "--scratch-path", scratch], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if run.returncode:
+        sys.exit(f"{run.stdout}\n{name} did not build")
+    return os.path.join(scratch, "release", name)
+
+
 def build_tool(name):
     """Path of a C program of the folder `tools`."""
     path = os.path.join(build_folder(), name)

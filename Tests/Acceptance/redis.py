@@ -6,35 +6,18 @@ has to complete against MiniRedis, which afterwards ends at SIGTERM with 0. The 
 those of redis-server and judge nothing. SLUICE_BUILD names a folder to build in, else one is made
 and removed. Needs Debian's redis-tools and redis-server.
 """
-import atexit
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
-from fresh_package import ROOT, SECONDS, Server, connect, eventually, is_free
+from fresh_package import is_free
+from kit import IS_LONG, ROOT, SECONDS, Server, build_example, connect, eventually
 
 sys.dont_write_bytecode = True
 sys.path.append(os.path.join(ROOT, "Benchmarks", "tools"))
 from redis_table import SERVERS, TESTS, benchmark  # noqa: E402
-
-
-def mini_redis():
-    """Builds it and returns its path."""
-    folder = os.environ.get("SLUICE_BUILD")
-    if not folder:
-        folder = tempfile.mkdtemp(prefix="sluice-redis-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    scratch = os.path.join(folder, "release")  # where Tests/run has built the floors already
-    run = subprocess.run(
-        ["swift", "build", "-c", "release", "--package-path", ROOT, "--product", "MiniRedis",
-         "--scratch-path", scratch], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if run.returncode:
-        sys.exit(f"{run.stdout}\nredis: MiniRedis did not build")
-    return os.path.join(scratch, "release", "MiniRedis")
 
 
 def rates(port, count, name):
@@ -66,12 +49,11 @@ def redis_server_rates(count):
 
 
 def main():
-    count = 500_000 if os.environ.get("SLUICE_LONG") else 20_000
+    count = 500_000 if IS_LONG else 20_000
     if len(sys.argv) > 1:
         count = int(sys.argv[1])
-    path = mini_redis()
-    with Server([path, "0"]) as server:
-        ours = rates(server.ports[0], count, "MiniRedis")
+    with Server(build_example("MiniRedis"), "0") as server:
+        ours = rates(server.port, count, "MiniRedis")
         server.process.send_signal(signal.SIGTERM)
         status = server.process.wait(SECONDS)
         if status != 0:
