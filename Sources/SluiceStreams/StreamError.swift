@@ -49,7 +49,7 @@ public enum StreamError: Error, Hashable, Sendable {
     case reactor(ReactorError)
     /// The address cannot be listened on.
     case listenFailed(address: SocketAddress, SystemError)
-    /// None of a host's addresses could be connected to.
+    /// None of a host's addresses could be connected to; port 0 for a Unix socket.
     case connectFailed(host: String, port: Int, attempts: [ConnectAttempt])
 }
 
@@ -88,7 +88,7 @@ extension StreamError: CustomStringConvertible {
         case .reactor(let error): error.description
         case .listenFailed(let address, let error): "cannot listen on \(address): \(error)"
         case .connectFailed(let host, let port, let attempts):
-            "cannot connect to \(host) port \(port): "
+            "cannot connect to \(host)\(port == 0 ? "" : " port \(port)"): "
                 + attempts.map(\.description).joined(separator: "; ")
         }
     }
