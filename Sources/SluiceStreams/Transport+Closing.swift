@@ -61,7 +61,7 @@ extension Transport {
         let isLost = state.pointee.inputFailure != nil || state.pointee.outputFailure != nil
         if state.pointee.inputEnded || isLost || state.pointee.lingered >= StreamBounds.lingerBytes
         {
-            releaseNow(reset: false)
+            releaseNow(reset: outputFailureEndsInput)
         }
     }
 
@@ -118,7 +118,7 @@ extension Transport {
         let isLoss = !state.pointee.output.isEmpty
         if isLoss { failOutput(.closed) }
         discardInput()
-        releaseNow(reset: isLoss)
+        releaseNow(reset: isLoss || outputFailureEndsInput)
     }
 
     /// Begins an abort by this side: bytes received and not read are dropped as well.

@@ -146,11 +146,12 @@ extension Transport {
                 state.pointee.readable.blocked()
             }
         } else if received < 0 {
-            end(.reset(Int32(truncatingIfNeeded: -received)), reset: false)
+            // With a reset, lest the peer takes our end for a clean one: not each error is its own.
+            end(.reset(Int32(truncatingIfNeeded: -received)), reset: true)
         } else if outputFailureEndsInput, let failure = state.pointee.outputFailure {
             // The error was told to a send already; what follows it is no clean end. (EPIPE came
             // after the peer's end, so that one was clean.)
-            end(failure, reset: false)
+            end(failure, reset: true)
         } else {
             state.pointee.inputEnded = true
         }
