@@ -58,11 +58,19 @@ extension Transport {
         dropInput()
         guard state.pointee.phase == .closing, state.pointee.output.isEmpty else { return }
         finishOnce()
-        let isLost = state.pointee.inputFailure != nil || state.pointee.outputFailure != nil
-        if state.pointee.inputEnded || isLost || state.pointee.lingered >= StreamBounds.lingerBytes
+        if state.pointee.inputEnded || isBroken
+            || state.pointee.lingered >= StreamBounds.lingerBytes
         {
             releaseNow(reset: outputFailureEndsInput)
         }
+    }
+
+    /// Whether there is nothing to linger for. A peer that was only too slow still sends.
+    private var isBroken: Bool {
+        if case .peerTimedOut? = state.pointee.inputFailure {
+            return state.pointee.outputFailure != nil
+        }
+        return state.pointee.inputFailure != nil || state.pointee.outputFailure != nil
     }
 
     /// Receives and forgets, up to the bound: also while output still leaves, for a peer that must

@@ -227,7 +227,7 @@ import Testing
 
 /// A server on a virtual clock with these deadlines, in seconds; `client` gets it and the seconds
 /// gone by.
-private func withTimes(
+func withTimes(
     faults: FaultTable = FaultTable(), firstByte: Int? = nil, message: Int? = nil,
     idle: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation,
     handler: @escaping ClientHandler = echoOrTell,
@@ -247,7 +247,7 @@ private func withTimes(
 }
 
 /// Echoes lines; a peer that let a deadline pass is told which.
-private let echoOrTell: ClientHandler = { reader, writer in
+let echoOrTell: ClientHandler = { reader, writer in
     do {
         try await echoLines(reader, writer)
     } catch StreamError.peerTimedOut(let deadline) {
