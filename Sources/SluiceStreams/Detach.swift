@@ -71,9 +71,12 @@ extension Transport {
 
     nonisolated(nonsending) final func waitPeerClosed() async throws(StreamError) {
         while true {
-            if let failure = state.pointee.inputFailure {
-                if case .reset = failure { return }
-                throw failure.error
+            switch state.pointee.inputFailure {
+            case .reset: return
+            // Reads are over, the peer is still there.
+            case .peerTimedOut where state.pointee.phase == .open: break
+            case let failure?: throw failure.error
+            case nil: break
             }
             // Its own close, even if the peer's end has come since.
             if state.pointee.phase != .open { throw .closed }

@@ -32,4 +32,20 @@ import Testing
             #expect(await server.closings(1) == [.message: 1])
         }
     }
+
+    @Test func `the hang-up of a peer that was cut is noticed`() async throws {
+        let calls = Shared(0)
+        try await withTimes(idle: 10) { reader, writer in
+            writer.onPeerClosed { calls.withLock { $0 += 1 } }
+            await #expect(throws: StreamError.peerTimedOut(.idle)) { _ = try await reader.read() }
+            try await writer.send("cut\n")
+            try await writer.waitPeerClosed()
+        } client: { server, _ in
+            let client = try await server.connect()
+            #expect(try await client.reader.readLine() == bytes("cut\n"))
+            await client.writer.close(within: .seconds(1))
+            #expect(await server.closings(1) == [.idle: 1])
+        }
+        #expect(calls.value == 1)
+    }
 }
