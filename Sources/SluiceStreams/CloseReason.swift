@@ -43,21 +43,23 @@ public enum CloseReason: String, Hashable, Sendable, CaseIterable {
 extension Transport {
     /// Why the stream itself ended, as far as it knows; `nil` for an orderly close.
     final var breakReason: CloseReason? {
-        let ends = [state.pointee.inputFailure, state.pointee.outputFailure]
-        for end in ends {
-            switch end {
-            case .reset: return .reset
-            case .peerTimedOut(.firstByte): return .firstByte
-            case .peerTimedOut(.message): return .message
-            case .peerTimedOut(.idle): return .idle
-            case .stalled: return .stalled
-            case .loopStopped: return .loopStopped
-            case .aborted:
-                return state.pointee.inputFailure == .aborted ? .aborted : .closeTimeout
-            case .closed, nil: continue
-            }
+        let reasons = [
+            reason(of: state.pointee.inputFailure), reason(of: state.pointee.outputFailure),
+        ]
+        return CloseReason.allCases.first { reasons.contains($0) }
+    }
+
+    private func reason(of end: EndReason?) -> CloseReason? {
+        switch end {
+        case .reset: .reset
+        case .peerTimedOut(.firstByte): .firstByte
+        case .peerTimedOut(.message): .message
+        case .peerTimedOut(.idle): .idle
+        case .stalled: .stalled
+        case .loopStopped: .loopStopped
+        case .aborted: state.pointee.inputFailure == .aborted ? .aborted : .closeTimeout
+        case .closed, nil: nil
         }
-        return state.pointee.isDetached ? .detached : nil
     }
 }
 

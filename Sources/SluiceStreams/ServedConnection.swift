@@ -107,8 +107,9 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     /// Why it ended, once it has.
     var closeReason: CloseReason {
         if isForced { return .forced }
-        let ended: CloseReason = transport.state.pointee.endedFirst ? .peerEnd : .local
-        return transport.breakReason ?? handlerError ?? ended
+        if let reason = transport.breakReason ?? handlerError { return reason }
+        if transport.state.pointee.isDetached { return .detached }
+        return transport.state.pointee.endedFirst ? .peerEnd : .local
     }
 
     func snapshot() -> ConnectionSnapshot {

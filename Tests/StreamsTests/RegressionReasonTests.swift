@@ -71,4 +71,49 @@ private enum Ending: String, CaseIterable, CustomTestStringConvertible {
             await client.writer.close()
         }
     }
+
+    @Test func `a reset after a deadline counts as a reset`() async throws {
+        try await withTimes(idle: 10) { reader, writer in
+            await #expect(throws: StreamError.peerTimedOut(.idle)) { _ = try await reader.read() }
+            try await sleep(for: .seconds(10))
+            try? await writer.send("too late")
+            try? await writer.flush()
+        } client: { server, _ in
+            let client = try await server.connect()
+            try await sleep(for: .seconds(15))
+            await client.writer.abort()
+            #expect(await server.closings(1) == [.reset: 1])
+        }
+    }
+
+    @Test func `an abort after the output broke counts as a reset`() async throws {
+        let faults = FaultTable()
+        try await withServer(faults: faults) { reader, writer in
+            _ = try await reader.readLine()
+            faults.fail(CF_SENDMSG, with: ENOBUFS)
+            try? await writer.send("lost")
+            try? await writer.flush()
+            await writer.abort()
+        } client: { server in
+            let client = try await server.connect()
+            try await client.writer.send("go\n")
+            _ = try? await client.reader.read()
+            await client.writer.close()
+            #expect(await server.closings(1) == [.reset: 1])
+        }
+    }
+
+    @Test func `a handler that throws after a detach has thrown`() async throws {
+        struct Strange: Error {}
+        try await withServer { reader, writer in
+            let detached = try await writer.detach()
+            reader.loop.closeDescriptor(detached.descriptor)
+            throw Strange()
+        } client: { server in
+            let client = try await server.connect()
+            _ = try? await client.reader.read()
+            await client.writer.close()
+            #expect(await server.closings(1) == [.handlerThrew: 1])
+        }
+    }
 }
