@@ -47,6 +47,11 @@ final class ReadWatch {
     private var (received, written) = (UInt64.max, UInt64.max)
     /// What the peer had taken when the timer last looked.
     private var takenAtLook: UInt64?
+    /// When a read gave up by itself, and none has waited since: the peer's time stands still. 0:
+    /// none has.
+    private var gaveUpAt: UInt64 = 0
+    /// What had been consumed then.
+    private var consumedThen: UInt64 = 0
     /// Past a deadline: the read has been woken to look into the kernel once more.
     var isLastLook = false
     var timer: TimerToken = 0
@@ -57,18 +62,33 @@ final class ReadWatch {
     }
 
     /// A read begins to wait, at this time and with these counts of bytes.
-    func waits(now: UInt64, received: UInt64, written: UInt64, hasPart: Bool) {
+    func waits(now: UInt64, received: UInt64, buffered: Int, written: UInt64) {
+        if gaveUpAt != 0 { goOn(now: now, consumed: received &- UInt64(buffered)) }
         if firstWaitBegan == 0 { firstWaitBegan = now }
         let before = receivedAtFirst ?? received
         receivedAtFirst = before
-        if partBegan == 0, hasPart || received != before { partBegan = now }
+        if partBegan == 0, buffered > 0 || received != before { partBegan = now }
         if received != self.received || written != self.written { idleBegan = now }
         (self.received, self.written) = (received, written)
     }
 
+    /// The read gives up by itself, for a cancellation or a deadline of the caller's.
+    func givesUp(now: UInt64, consumed: UInt64) {
+        if gaveUpAt == 0 { (gaveUpAt, consumedThen) = (now, consumed) }
+    }
+
+    /// The first wait since then: what the peer had begun goes on, unless it was taken otherwise.
+    private func goOn(now: UInt64, consumed: UInt64) {
+        let pause = now &- gaveUpAt
+        gaveUpAt = 0
+        if firstWaitBegan != 0 { firstWaitBegan &+= pause }
+        idleBegan &+= pause
+        partBegan = partBegan == 0 || consumed != consumedThen ? 0 : partBegan &+ pause
+    }
+
     /// The read has ended, with or without a result.
     func readEnded() {
-        partBegan = 0
+        if gaveUpAt == 0 { partBegan = 0 }
         receivedAtFirst = nil
         isLastLook = false
     }
@@ -111,8 +131,8 @@ extension Transport {
         guard let watch = state.pointee.readWatch else { return }
         let now = loop.now()
         watch.waits(
-            now: now, received: state.pointee.bytesReceived, written: bytesWritten,
-            hasPart: !state.pointee.input.isEmpty)
+            now: now, received: state.pointee.bytesReceived,
+            buffered: state.pointee.input.count, written: bytesWritten)
         guard let next = watch.next() else { return }
         if watch.isLastLook {
             watch.isLastLook = false
@@ -127,6 +147,13 @@ extension Transport {
         loop.disarm(watch.timer)
         watch.timer = loop.arm(self, purpose: TransportTimer.read.rawValue, deadline: deadline)
         watch.timerDeadline = deadline
+    }
+
+    /// The read in progress gives up by itself.
+    final func readGivesUp() {
+        guard let watch = state.pointee.readWatch else { return }
+        let buffered = UInt64(state.pointee.input.count)
+        watch.givesUp(now: loop.now(), consumed: state.pointee.bytesReceived &- buffered)
     }
 
     /// With no read waiting nobody waits for the peer, and the next one arms the timer again. Past

@@ -174,7 +174,9 @@ extension Transport {
     /// A read's wait is over.
     final func inputWaitEnded(_ outcome: WaitOutcome) throws(StreamError) {
         state.pointee.resultsInARow = 0
-        if outcome != .ready { throw error(of: outcome, state.pointee.inputFailure) }
+        if outcome == .ready { return }
+        if outcome != .closed { readGivesUp() }
+        throw error(of: outcome, state.pointee.inputFailure)
     }
 
     private func parkReader(

@@ -6,6 +6,70 @@ import SluiceTestKit
 import Testing
 
 @Suite struct RegressionReadDeadlineTests {
+    /// A handler that looks now and then whether the peer has said something, and works meanwhile.
+    @Test func `time in which nobody reads does not count as idle`() async throws {
+        try await withTimes(idle: 300) { reader, writer in
+            for _ in 0..<5 {
+                await #expect(throws: StreamError.timedOut) {
+                    try await withTimeout(.seconds(1)) { _ = try await reader.readLine() }
+                }
+                // A look that does not even wait changes nothing of it.
+                try? await withTimeout(.zero) { _ = try await reader.readLine() }
+                try await sleep(for: .seconds(100))
+            }
+            try await writer.send("done\n")
+        } client: { server, seconds in
+            let client = try await server.connect()
+            #expect(try await client.reader.readToEnd() == bytes("done\n"))
+            #expect(seconds() == 505)
+            await client.writer.close()
+        }
+    }
+
+    @Test func `shorter waits of the reader's own do not give a begun message more time`()
+        async throws
+    {
+        try await withTimes(message: 30) { reader, writer in
+            while true {
+                do {
+                    try await withTimeout(.seconds(7)) { _ = try await reader.readLine() }
+                } catch StreamError.timedOut {
+                } catch StreamError.peerTimedOut(let deadline) {
+                    return try await writer.send("\(deadline)\n")
+                }
+            }
+        } client: { server, seconds in
+            let client = try await server.connect()
+            let dripping = await started {
+                while true {
+                    try await client.writer.send("x")
+                    try await sleep(for: .seconds(5))
+                }
+            }
+            #expect(try await client.reader.readToEnd() == bytes("message\n"))
+            #expect(seconds() == 30)
+            dripping.cancel()
+            await client.writer.close()
+        }
+    }
+
+    @Test func `a message taken otherwise leaves its time to nobody`() async throws {
+        try await withTimes(message: 30) { reader, writer in
+            try? await withTimeout(.seconds(20)) { _ = try await reader.readLine() }
+            #expect(try await reader.read() == bytes("first"))
+            try await writer.send(try await reader.readLine() ?? [])
+        } client: { server, seconds in
+            let client = try await server.connect()
+            try await client.writer.send("first")
+            try await sleep(for: .seconds(21))
+            try await client.writer.send("se")
+            try await sleep(for: .seconds(29))
+            try await client.writer.send("cond\n")
+            #expect(try await client.reader.readToEnd() == bytes("second\n"))
+            await client.writer.close()
+        }
+    }
+
     /// A close with unread input would make the kernel send a reset, which destroys what the peer
     /// has not got yet.
     @Test func `what is written to a peer that was cut arrives, though it goes on sending`()
