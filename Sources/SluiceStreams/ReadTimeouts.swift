@@ -95,15 +95,17 @@ final class ReadWatch {
 
     /// What is due next for the waiting read, and when; `nil`: nothing ever.
     func next() -> (kind: PeerDeadline, deadline: UInt64)? {
-        if received == 0, timeouts.firstByte > 0 {
-            return (.firstByte, later(firstWaitBegan, by: timeouts.firstByte))
+        var first: (kind: PeerDeadline, deadline: UInt64)?
+        func consider(_ kind: PeerDeadline, _ began: UInt64, _ nanoseconds: UInt64) {
+            guard nanoseconds > 0 else { return }
+            let (sum, isOver) = began.addingReportingOverflow(nanoseconds)
+            let deadline = isOver ? .max : sum
+            if deadline < first?.deadline ?? .max { first = (kind, deadline) }
         }
-        let idle = timeouts.idle > 0 ? later(idleBegan, by: timeouts.idle) : .max
-        if partBegan != 0, timeouts.message > 0 {
-            let message = later(partBegan, by: timeouts.message)
-            if message <= idle { return (.message, message) }
-        }
-        return timeouts.idle > 0 ? (.idle, idle) : nil
+        if received == 0 { consider(.firstByte, firstWaitBegan, timeouts.firstByte) }
+        if partBegan != 0 { consider(.message, partBegan, timeouts.message) }
+        consider(.idle, idleBegan, timeouts.idle)
+        return first
     }
 
     /// The idle time is over: whether bytes have gone out meanwhile, so that it begins anew.
@@ -117,11 +119,6 @@ final class ReadWatch {
         self.written = written
         if hasMoved { idleBegan = now }
         return hasMoved
-    }
-
-    private func later(_ time: UInt64, by nanoseconds: UInt64) -> UInt64 {
-        let (sum, isOver) = time.addingReportingOverflow(nanoseconds)
-        return isOver ? .max : sum
     }
 }
 

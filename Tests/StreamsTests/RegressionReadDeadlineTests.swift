@@ -70,6 +70,15 @@ import Testing
         }
     }
 
+    @Test func `the earliest of several deadlines counts`() async throws {
+        try await withTimes(firstByte: 60, idle: 10) { server, seconds in
+            let client = try await server.connect()
+            #expect(try await client.reader.readToEnd() == bytes("idle\n"))
+            #expect(seconds() == 10)
+            await client.writer.close()
+        }
+    }
+
     /// A close with unread input would make the kernel send a reset, which destroys what the peer
     /// has not got yet.
     @Test func `what is written to a peer that was cut arrives, though it goes on sending`()
