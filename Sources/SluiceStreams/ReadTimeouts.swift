@@ -153,14 +153,15 @@ extension Transport {
         watch.givesUp(now: loop.now(), consumed: state.pointee.bytesReceived &- buffered)
     }
 
-    /// With no read waiting nobody waits for the peer, and the next one arms the timer again. Past
-    /// the deadline the read looks into the kernel once more: after a pause of the whole process
-    /// its bytes may lie there.
+    /// With no read in progress nobody waits for the peer, and the next one arms the timer again.
+    /// Past the deadline the read looks into the kernel once more: after a pause of the whole
+    /// process its bytes may lie there. (One that has just been woken is about to: a flood would
+    /// otherwise never be seen waiting.)
     final func readTimerFired() {
         guard let watch = state.pointee.readWatch else { return }
         watch.timer = 0
         let now = loop.now()
-        guard state.pointee.readWait != nil, let next = watch.next() else { return }
+        guard state.pointee.isReading, let next = watch.next() else { return }
         if next.deadline > now {
             armReadTimer(watch, next.deadline)
         } else if next.kind == .idle,

@@ -79,6 +79,31 @@ import Testing
         }
     }
 
+    /// Bytes lie there in every turn, so no read is seen waiting when the timer fires.
+    @Test func `a flood without an end is over when the message time is`() async throws {
+        let faults = FaultTable()
+        try await withTimes(faults: faults, message: 30) { reader, _ in
+            try await reader.skip(through: [10])
+        } client: { server, _ in
+            let client = try await server.connect()
+            // Wakes this task after the server's, so that the next bytes come once that waits.
+            let (beat, after) = try await makeMemoryPair()
+            let chunk = [UInt8](repeating: 0x78, count: 1_000)
+            var sent = 0
+            while sent < 2_000, await server.statistics().closed == 0 {
+                try? client.writer.write(chunk)
+                try? await client.writer.flush()
+                faults.advance(nanoseconds: 1_000_000_000)
+                sent += 1
+                try await beat.writer.send("x")
+                _ = try await after.reader.read()
+            }
+            #expect(sent < 50)
+            #expect(await server.closings(1) == [.message: 1])
+            for writer in [client.writer, beat.writer, after.writer] { await writer.abort() }
+        }
+    }
+
     /// A close with unread input would make the kernel send a reset, which destroys what the peer
     /// has not got yet.
     @Test func `what is written to a peer that was cut arrives, though it goes on sending`()
