@@ -26,6 +26,8 @@ package enum StreamBounds {
     package static let eagerFlushBytes = 16_384
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
     package static let lingerBytes: Int32 = 1 << 20
+    /// More output than this a peer takes bit by bit, TCP's first window; less at once.
+    package static let takenAtOnce: UInt64 = 65_536
     /// Connections accepted in one wake-up.
     package static let acceptsPerWakeUp = 16
     /// The kernel clips it at net.core.somaxconn.

@@ -45,8 +45,10 @@ final class ReadWatch {
     /// When the idle time began: the first wait after bytes came or went.
     private var idleBegan: UInt64 = 0
     private var (received, written) = (UInt64.max, UInt64.max)
-    /// What the peer had taken when the timer last looked.
+    /// What the peer had taken when the timer last looked in this idle time.
     private var takenAtLook: UInt64?
+    /// More was written than a peer takes at once, and no look has found all of it taken.
+    private var mayBeTaking = false
     /// When a read gave up by itself, and none has waited since: the peer's time stands still. 0:
     /// none has.
     private var gaveUpAt: UInt64 = 0
@@ -68,7 +70,11 @@ final class ReadWatch {
         let before = receivedAtFirst ?? received
         receivedAtFirst = before
         if partBegan == 0, buffered > 0 || received != before { partBegan = now }
-        if received != self.received || written != self.written { idleBegan = now }
+        if written &- self.written > StreamBounds.takenAtOnce { mayBeTaking = true }
+        if received != self.received || written != self.written {
+            idleBegan = now
+            takenAtLook = nil
+        }
         (self.received, self.written) = (received, written)
     }
 
@@ -114,8 +120,10 @@ final class ReadWatch {
     ///   - written: bytes given to the writer since the start.
     ///   - taken: those of them that the peer has taken.
     func outputMoved(now: UInt64, written: UInt64, taken: UInt64) -> Bool {
-        let hasMoved = written != self.written || (taken != written && taken != takenAtLook)
+        let hasTaken = takenAtLook.map { $0 != taken } ?? (mayBeTaking || taken != written)
+        let hasMoved = written != self.written || hasTaken
         takenAtLook = taken
+        mayBeTaking = taken != written
         self.written = written
         if hasMoved { idleBegan = now }
         return hasMoved

@@ -104,6 +104,36 @@ import Testing
         }
     }
 
+    /// Its last byte was taken long after the reader began to wait.
+    @Test(arguments: [10, 20])
+    func `a peer that takes slowly is idle only from its last byte on`(_ steps: Int) async throws {
+        let faults = FaultTable()
+        faults.setClock(nanoseconds: 1_000_000_000)
+        try await withLoop(faults: faults) { loop in
+            var options = StreamOptions()
+            options.idleTimeout = .seconds(300)
+            let (near, far) = try await makeMemoryPair(
+                capacity: 400_000, chunk: 10_000, options: options)
+            let serving = loop.spawn {
+                try near.writer.write([UInt8](repeating: 1, count: steps * 10_000))
+                return try await near.reader.readLine()
+            }
+            for _ in 0..<steps {
+                try await sleep(for: .seconds(29))
+                #expect(try await far.reader.read()?.count == 10_000)
+            }
+            try await sleep(for: .seconds(290))
+            try await far.writer.send("more\n")
+            #expect(try await serving.value == bytes("more\n"))
+            // And then it is idle indeed.
+            await #expect(throws: StreamError.peerTimedOut(.idle)) {
+                _ = try await near.reader.readLine()
+            }
+            await near.writer.close()
+            await far.writer.close()
+        }
+    }
+
     /// A close with unread input would make the kernel send a reset, which destroys what the peer
     /// has not got yet.
     @Test func `what is written to a peer that was cut arrives, though it goes on sending`()
