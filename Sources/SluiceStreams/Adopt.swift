@@ -91,7 +91,10 @@ public nonisolated(nonsending) func staple(
     _ reader: StreamReader, _ writer: StreamWriter
 ) async -> StreamPair {
     precondition(reader.loop === writer.loop, "stapled halves live on one loop")
-    await writer.loop.hop { writer.transport.partner = reader.transport }
+    await writer.loop.hop {
+        writer.transport.partner = reader.transport
+        reader.transport.state.pointee.readWatch?.outgoing = writer.transport
+    }
     return (reader, writer)
 }
 

@@ -54,6 +54,8 @@ final class ReadWatch {
     private var gaveUpAt: UInt64 = 0
     /// What had been consumed then.
     private var consumedThen: UInt64 = 0
+    /// Whose output the peer takes, if this stream is stapled to another one's writer.
+    weak var outgoing: Transport?
     /// Past a deadline: the read has been woken to look into the kernel once more.
     var isLastLook = false
     var timer: TimerToken = 0
@@ -137,7 +139,7 @@ extension Transport {
         let now = loop.now()
         watch.waits(
             now: now, received: state.pointee.bytesReceived,
-            buffered: state.pointee.input.count, written: bytesWritten)
+            buffered: state.pointee.input.count, written: outgoing(watch).bytesWritten)
         guard let next = watch.next() else { return }
         if watch.isLastLook {
             watch.isLastLook = false
@@ -170,10 +172,12 @@ extension Transport {
         watch.timer = 0
         let now = loop.now()
         guard state.pointee.isReading, let next = watch.next() else { return }
+        let outgoing = outgoing(watch)
         if next.deadline > now {
             armReadTimer(watch, next.deadline)
         } else if next.kind == .idle,
-            watch.outputMoved(now: now, written: bytesWritten, taken: takenByPeer),
+            watch.outputMoved(
+                now: now, written: outgoing.bytesWritten, taken: outgoing.takenByPeer),
             let next = watch.next()
         {
             armReadTimer(watch, next.deadline)
@@ -188,6 +192,8 @@ extension Transport {
         loop.disarm(watch.timer)
         watch.timer = 0
     }
+
+    private func outgoing(_ watch: ReadWatch) -> Transport { watch.outgoing ?? self }
 
     private var bytesWritten: UInt64 {
         state.pointee.bytesSent &+ UInt64(state.pointee.output.count)

@@ -134,6 +134,28 @@ import Testing
         }
     }
 
+    @Test func `a peer that only takes is not idle, over two pipes neither`() async throws {
+        let faults = FaultTable()
+        faults.setClock(nanoseconds: 1_000_000_000)
+        try await withLoop(faults: faults) { loop in
+            var options = StreamOptions()
+            options.idleTimeout = .seconds(300)
+            let (near, far) = try await AdoptedKind.pipes.makePair(options: options)
+            let start = loop.now()
+            let waiting = loop.spawn { try await near.reader.readLine() }
+            let taking = loop.spawn { while let _ = try? await far.reader.read() {} }
+            for _ in 0..<10 {
+                try await near.writer.send("tick\n")
+                try await sleep(for: .seconds(200))
+            }
+            await #expect(throws: StreamError.peerTimedOut(.idle)) { _ = try await waiting.value }
+            #expect((2_100...2_400).contains((loop.now() - start) / 1_000_000_000))
+            await near.writer.close()
+            await far.writer.abort()
+            try await taking.value
+        }
+    }
+
     /// A close with unread input would make the kernel send a reset, which destroys what the peer
     /// has not got yet.
     @Test func `what is written to a peer that was cut arrives, though it goes on sending`()
