@@ -13,6 +13,8 @@ extension Transport {
     ///   option, counted from the last progress of the peer, so that a slow one gets all.
     final func startClosing(within timeout: UInt64?) {
         guard state.pointee.phase == .open else { return shortenClosing(timeout) }
+        // Nothing would tell of the peer's end any more.
+        if loop.hasStopped { return closeAtOnce() }
         state.pointee.endedFirst = state.pointee.inputEnded
         state.pointee.phase = .closing
         endReadWait(.closed)
