@@ -129,7 +129,9 @@ public final class Server: @unchecked Sendable {
     func accepted(_ fd: Int32, from peer: SocketAddress?, on listener: Listener) {
         var least = shards[0]
         for shard in shards.dropFirst()
-        where shard.load.load(ordering: .relaxed) < least.load.load(ordering: .relaxed) {
+        where shard.load.load(ordering: .relaxed) < least.load.load(ordering: .relaxed)
+            && !shard.isOver.load(ordering: .relaxed)
+        {
             least = shard
         }
         let (shard, address) = (least, listener.address)

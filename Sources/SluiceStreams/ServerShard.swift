@@ -4,7 +4,8 @@
 internal import SluiceReactor
 internal import Synchronization
 
-// @unchecked Sendable: mutable state is touched on the loop's thread alone; `load` is atomic.
+// @unchecked Sendable: mutable state is touched on the loop's thread alone; `load` and `isOver` are
+// atomic.
 final class ServerShard: @unchecked Sendable {
     let loop: EventLoop
     let settings: ServerSettings
@@ -14,6 +15,8 @@ final class ServerShard: @unchecked Sendable {
     private let waits: ServerWaits
     /// Connections handed to this shard and not ended; the acceptor reads it from its own thread.
     let load = Atomic(0)
+    /// Whether a connection found the loop stopped; the acceptor then hands it no more.
+    let isOver = Atomic(false)
     /// Called when a connection has ended: there is room for another one.
     private let connectionEnded: @Sendable () -> Void
 
@@ -30,6 +33,11 @@ final class ServerShard: @unchecked Sendable {
 
     /// Takes over an accepted descriptor, already counted in `load`. On the loop's thread.
     func take(_ fd: Int32, peer: SocketAddress?, listener: SocketAddress) {
+        if loop.hasStopped {
+            isOver.store(true, ordering: .relaxed)
+            loop.closeDescriptor(fd)
+            return refused(ReactorError.stopped, peer: peer)
+        }
         do throws(SystemError) {
             let transport = try SocketTransport(
                 fd: fd, loop: loop, settings: settings.stream, local: listener, remote: peer)
@@ -39,14 +47,16 @@ final class ServerShard: @unchecked Sendable {
             connections.append(connection)
             connection.begin(handler)
         } catch {
-            counts.refused += 1
-            load.subtract(1, ordering: .relaxed)
-            settings.report(
-                Report(
-                    kind: .connectionDropped, message: "\(error)", peer: peer,
-                    error: error))
-            connectionEnded()
+            refused(error, peer: peer)
         }
+    }
+
+    private func refused(_ error: any Error, peer: SocketAddress?) {
+        counts.refused += 1
+        load.subtract(1, ordering: .relaxed)
+        settings.report(
+            Report(kind: .connectionDropped, message: "\(error)", peer: peer, error: error))
+        connectionEnded()
     }
 
     func handlerThrew(_ error: any Error, peer: SocketAddress?) {

@@ -7,6 +7,35 @@ import SluiceTestKit
 import Testing
 
 @Suite struct RegressionAcceptTests {
+    @Test func `a loop that has stopped gets no more clients than one`() async throws {
+        let group = try EventLoopGroup(loops: 2)
+        try await withLoop { _ in
+            let reports = Shared<[Report]>([])
+            var options = ServerOptions()
+            options.report = { reports.append($0) }
+            let server = try await startServer(
+                port: 0, loops: group, options: options, handler: echoLines)
+            await group.loops[1].stop()
+            // They stay, so that the stopped loop always has the fewest.
+            var clients: [StreamEnd] = []
+            var served = 0
+            for _ in 0..<6 {
+                let client = try await server.connect()
+                clients.append(client)
+                try? await client.writer.send("hello\n")
+                let answer = try? await client.reader.readLine()
+                if answer == bytes("hello\n") { served += 1 }
+            }
+            #expect(served == 5)
+            try await waitUntil { reports.value.map(\.kind) == [.connectionDropped] }
+            for client in clients { await client.writer.abort() }
+            await server.shutdown(grace: .zero)
+            let counts = await server.statistics()
+            #expect(counts.isBalanced && counts.current == 0, "\(counts)")
+        }
+        try await withDeadline { await group.stop() }
+    }
+
     @Test func `a stream closed on a stopped loop gives its descriptor back`() async throws {
         let faults = FaultTable()
         let loop = try startLoop(faults: faults)
