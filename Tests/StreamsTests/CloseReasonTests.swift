@@ -77,11 +77,12 @@ import Testing
         } client: { server in
             let stalled = try await server.connect()
             try await stalled.writer.send("stall\n")
-            #expect(await server.closings(1) == [.stalled: 1])
+            #expect(await server.closings(1, step: .seconds(1)) == [.stalled: 1])
             let slow = try await server.connect()
             try await slow.writer.send("close\n")
             try await waitUntil { await server.statistics().accepted == 2 }
-            #expect(await server.closings(2) == [.stalled: 1, .closeTimeout: 1])
+            #expect(
+                await server.closings(2, step: .seconds(1)) == [.stalled: 1, .closeTimeout: 1])
             await stalled.writer.abort()
             await slow.writer.abort()
         }

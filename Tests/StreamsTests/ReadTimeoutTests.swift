@@ -258,8 +258,16 @@ let echoOrTell: ClientHandler = { reader, writer in
 
 extension Server {
     /// What its connections ended by, once so many have.
-    func closings(_ count: Int) async -> [CloseReason: Int] {
-        try? await waitUntil { await self.statistics().closed == count }
+    ///
+    /// - Parameter step: the sleep between two looks, for virtual clocks that have far to go.
+    func closings(
+        _ count: Int, step: Duration = .milliseconds(1)
+    ) async -> [CloseReason: Int] {
+        try? await waitUntil(deadline: .seconds(30)) {
+            if await self.statistics().closed == count { return true }
+            try await sleep(for: step)
+            return false
+        }
         return await statistics().closedBy
     }
 }
