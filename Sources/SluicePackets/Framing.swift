@@ -21,13 +21,15 @@ public protocol Framing: Sendable {
     mutating func lastFrame(in bytes: RawSpan) -> FramingStep
 
     /// Begins a frame: what stands before the payload, perhaps with a gap for its length.
-    func open(_ output: inout PacketOutput)
+    ///
+    /// - Parameter size: bytes of the payload, if the serializer knows that beforehand.
+    mutating func open(_ output: inout PacketOutput, size: Int?)
 
     /// Ends it: what stands behind the payload, and what has to be filled in.
     ///
     /// - Parameter payload: the place where the payload begins, as `output.count` was after `open`.
     /// - Throws: ``PacketError/unencodable(_:)`` for a payload that cannot be framed.
-    func seal(_ output: inout PacketOutput, payload: Int) throws(PacketError)
+    mutating func seal(_ output: inout PacketOutput, payload: Int) throws(PacketError)
 }
 
 extension Framing {
@@ -39,7 +41,7 @@ extension Framing {
 
     /// Nothing stands before the payload.
     @inlinable
-    public func open(_ output: inout PacketOutput) {}
+    public func open(_ output: inout PacketOutput, size: Int?) {}
 }
 
 /// Turns a whole packet's bytes into a value and back.
@@ -56,6 +58,15 @@ public protocol Serializer<Packet>: Sendable {
     ///
     /// - Throws: ``PacketError/unencodable(_:)``.
     func serialize(_ packet: Packet, into output: inout PacketOutput) throws(PacketError)
+
+    /// How many bytes `serialize` will append, if that is known without trying; `nil` by default.
+    func size(of packet: Packet) -> Int?
+}
+
+extension Serializer {
+    /// Not known beforehand.
+    @inlinable
+    public func size(of packet: Packet) -> Int? { nil }
 }
 
 /// A framing and a serializer: the usual way to make a codec.
@@ -104,7 +115,7 @@ public struct FramedCodec<Frames: Framing, Values: Serializer>: Codec {
     public mutating func encode(
         _ packet: Values.Packet, into output: inout PacketOutput
     ) throws(PacketError) {
-        framing.open(&output)
+        framing.open(&output, size: serializer.size(of: packet))
         let payload = output.count
         try serializer.serialize(packet, into: &output)
         try framing.seal(&output, payload: payload)

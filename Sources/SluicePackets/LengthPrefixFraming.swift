@@ -33,7 +33,8 @@ public struct LengthPrefixFraming: Framing {
         self.endianness = endianness
         self.includesPrefix = includesPrefix
         let overhead = includesPrefix ? T.bitWidth / 8 : 0
-        self.limit = min(limit, max(0, Int(clamping: T.max) - overhead))
+        // With the prefix added it must still be an Int.
+        self.limit = min(limit, max(0, Int(clamping: T.max) - overhead), .max - width)
     }
 
     /// Reads the length once it is there, and waits for as much.
@@ -66,7 +67,7 @@ public struct LengthPrefixFraming: Framing {
     }
 
     /// A gap for the length.
-    public func open(_ output: inout PacketOutput) {
+    public func open(_ output: inout PacketOutput, size: Int?) {
         _ = output.appendGap(width)
     }
 

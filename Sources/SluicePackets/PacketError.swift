@@ -39,3 +39,18 @@ extension PacketError: CustomStringConvertible {
         }
     }
 }
+
+extension PacketError: HandlerError {
+    /// Cancellation passes through the stream.
+    package var isCancellation: Bool { self == .stream(.cancelled) }
+
+    /// What a server counts a handler's error as.
+    package var closeReason: CloseReason {
+        switch self {
+        case .truncated: .truncated
+        case .limitExceeded: .limitExceeded
+        case .stream(let error): error.closeReason
+        case .malformed, .unencodable, .busy: .handlerThrew
+        }
+    }
+}

@@ -105,6 +105,17 @@ public struct PacketOutput: ~Copyable {
         queue.pointee.forEachPiece(from: start + place) { body($0.bytes) }
     }
 
+    /// A copy of what was appended from `place` on.
+    public func bytes(from place: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count - place)
+        forEachPiece(from: place) { piece in
+            piece.withUnsafeBytes { bytes.append(contentsOf: $0) }
+            return true
+        }
+        return bytes
+    }
+
     /// Takes back everything appended from `place` on.
     public mutating func removeAll(from place: Int = 0) {
         precondition(place >= 0, "a place is 0 or more")
@@ -127,13 +138,7 @@ public struct PacketOutput: ~Copyable {
             try withUnsafeMutablePointer(to: &pool) { pool throws(E) in
                 var output = PacketOutput(queue: queue, pool: pool)
                 try body(&output)
-                var bytes: [UInt8] = []
-                bytes.reserveCapacity(output.count)
-                queue.pointee.forEachPiece(from: 0) {
-                    bytes.append(contentsOf: $0)
-                    return true
-                }
-                return bytes
+                return output.bytes(from: 0)
             }
         }
     }

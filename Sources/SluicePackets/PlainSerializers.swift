@@ -16,6 +16,10 @@ public struct BytesSerializer: Serializer {
     public func serialize(_ packet: [UInt8], into output: inout PacketOutput) throws(PacketError) {
         output.append(packet)
     }
+
+    /// Their number.
+    @inlinable
+    public func size(of packet: [UInt8]) -> Int? { packet.count }
 }
 
 /// Packets that are UTF-8 text; bytes that are not are malformed.
@@ -34,6 +38,9 @@ public struct TextSerializer: Serializer {
     public func serialize(_ packet: String, into output: inout PacketOutput) throws(PacketError) {
         output.append(packet)
     }
+
+    /// The number of its UTF-8 bytes.
+    public func size(of packet: String) -> Int? { packet.utf8.count }
 }
 
 /// Lines of text.

@@ -1,5 +1,7 @@
 // CloseReason: why a server's connection ended, for counters. Floor 2; plain values.
 
+package import SluiceReactor
+
 /// Why a connection of a server ended. Each ends for one reason; of several the first in this list
 /// that fits is counted.
 public enum CloseReason: String, Hashable, Sendable, CaseIterable {
@@ -63,14 +65,33 @@ extension Transport {
     }
 }
 
-extension Error {
-    /// What a handler's error is counted as.
-    var closeReason: CloseReason {
-        switch self as? StreamError {
+/// An error that knows how a server counts it when a handler throws it; those of higher floors too.
+package protocol HandlerError: Error {
+    /// Whether it is a task's cancellation, which nobody needs to be told of.
+    var isCancellation: Bool { get }
+    /// What it is counted as.
+    var closeReason: CloseReason { get }
+}
+
+extension StreamError: HandlerError {
+    package var isCancellation: Bool { self == .cancelled }
+
+    package var closeReason: CloseReason {
+        switch self {
         case .truncated: .truncated
         case .limitExceeded: .limitExceeded
         case .outputFull: .overflow
         default: .handlerThrew
         }
     }
+}
+
+extension ReactorError: HandlerError {
+    package var isCancellation: Bool { self == .cancelled }
+    package var closeReason: CloseReason { .handlerThrew }
+}
+
+extension CancellationError: HandlerError {
+    package var isCancellation: Bool { true }
+    package var closeReason: CloseReason { .handlerThrew }
 }

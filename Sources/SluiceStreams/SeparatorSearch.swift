@@ -4,7 +4,7 @@
 
 internal import Glibc
 
-struct SeparatorSearch {
+package struct SeparatorSearch {
     private let separators: [[UInt8]]
     private let longest: Int
     private let limit: Int
@@ -24,7 +24,9 @@ struct SeparatorSearch {
     mutating func find(in bytes: UnsafeRawBufferPointer) throws(StreamError) -> Int? {
         var best: (start: Int, end: Int)?
         for separator in separators {
-            guard let start = firstIndex(of: separator, in: bytes, from: scanned) else { continue }
+            guard let start = Self.firstIndex(of: separator, in: bytes, from: scanned) else {
+                continue
+            }
             let end = start + separator.count
             // Earliest end; then the shortest, which is the one that starts last.
             if let known = best, (known.end, -known.start) <= (end, -start) { continue }
@@ -43,7 +45,8 @@ struct SeparatorSearch {
         return nil
     }
 
-    private func firstIndex(
+    /// Where a separator first begins, at `start` or behind it.
+    package static func firstIndex(
         of separator: [UInt8], in bytes: UnsafeRawBufferPointer, from start: Int
     ) -> Int? {
         guard let base = bytes.baseAddress, bytes.count >= start + separator.count else {

@@ -17,7 +17,7 @@ import Testing
         } client: { server in
             let client = try await server.connect()
             try await client.echo("there")
-            // On, 60 s, 15 s, 4 times; 30 s; and row 61: no delay.
+            // On, 60 s, 15 s, 4 times; 30 s; and no delay.
             let wanted: [Int32] = [1, 60, 15, 4, 30_000, 1]
             #expect(try values(of: client.writer) == wanted)
             #expect(accepted.value == wanted)
