@@ -27,6 +27,8 @@ package enum ReactorBounds {
     package static let memberBytes = 3_072
     /// How long they must have been free: a load that comes and goes is no peak.
     package static let returnPauseNanoseconds: UInt64 = 1_000_000_000
+    /// Such pauses at most while more is being freed.
+    package static let returnLooks = 10
     /// Turns that a stopping loop grants its tasks to end.
     package static let turnsToStop = 1_000
 }

@@ -4,8 +4,8 @@
 // free(3) keeps what it is given for the next malloc, and between freed blocks there is nearly
 // always one in use: without this, a process would stay as large as its busiest moment made it.
 // malloc_trim(3) looks for whole free pages. That takes milliseconds, so it is done on a thread of
-// the pool, a second after much has become free, and only if most of it still is. An embedded loop
-// leaves it to its host, which may want no thread of ours.
+// the pool, once much has become free and no more has for a second, and only if most of it still
+// is. An embedded loop leaves it to its host, which may want no thread of ours.
 
 internal import CEpoll
 
@@ -29,23 +29,33 @@ extension EventLoop {
     }
 }
 
-/// One second's wait before the memory is returned.
+/// The wait before the memory is returned: until a second has freed nothing more, or ten are over.
 // @unchecked Sendable by LoopMember.
 private final class MemoryReturn: LoopMember, @unchecked Sendable {
     private var timer: TimerToken = 0
+    private var heldBefore = 0
+    private var looks = 0
 
     @inline(never)
     func begin() {
         loop.state.pointee.isReturningMemory = true
         loop.admit(self)
+        look()
+    }
+
+    private func look() {
+        looks += 1
+        heldBefore = loop.heldMemory
         timer = loop.arm(
             self, purpose: 0, deadline: loop.now() &+ ReactorBounds.returnPauseNanoseconds)
     }
 
     override func timerFired(_ purpose: UInt32) {
         timer = 0
-        end()
         let held = loop.heldMemory
+        // What is freed a moment later would be too little to return alone.
+        if held < heldBefore, looks < ReactorBounds.returnLooks { return look() }
+        end()
         guard loop.state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes else {
             return
         }

@@ -3,8 +3,8 @@
 package import SluiceReactor
 
 /// Why a connection of a server ended. Each ends for one reason; of several the first in this list
-/// that fits is counted.
-public enum CloseReason: String, Hashable, Sendable, CaseIterable {
+/// that fits is counted; the raw values are their places in it.
+public enum CloseReason: UInt8, Hashable, Sendable, CaseIterable {
     /// The server's shutdown aborted it under its handler, or ended a close that was in progress.
     case forced
     /// The peer reset or broke it.
@@ -45,10 +45,11 @@ public enum CloseReason: String, Hashable, Sendable, CaseIterable {
 extension Transport {
     /// Why the stream itself ended, as far as it knows; `nil` for an orderly close.
     final var breakReason: CloseReason? {
-        let reasons = [
-            reason(of: state.pointee.inputFailure), reason(of: state.pointee.outputFailure),
-        ]
-        return CloseReason.allCases.first { reasons.contains($0) }
+        guard let input = reason(of: state.pointee.inputFailure) else {
+            return reason(of: state.pointee.outputFailure)
+        }
+        guard let output = reason(of: state.pointee.outputFailure) else { return input }
+        return input.rawValue <= output.rawValue ? input : output
     }
 
     private func reason(of end: EndReason?) -> CloseReason? {

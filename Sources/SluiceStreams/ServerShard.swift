@@ -12,6 +12,8 @@ final class ServerShard: @unchecked Sendable {
     private let handler: ServedConnection.Handler
     private var connections: [ServedConnection] = []
     private var counts = ServerStatistics()
+    /// Connections ended, by the reason's raw value.
+    private var endings = [Int](repeating: 0, count: CloseReason.allCases.count)
     private let waits: ServerWaits
     /// Connections handed to this shard and not ended; the acceptor reads it from its own thread.
     let load = Atomic(0)
@@ -68,7 +70,7 @@ final class ServerShard: @unchecked Sendable {
     /// A connection's descriptor has gone and its handler has ended.
     func ended(_ connection: ServedConnection) {
         counts.closed += 1
-        counts.closedBy[connection.closeReason, default: 0] += 1
+        endings[Int(connection.closeReason.rawValue)] += 1
         let last = connections.removeLast()
         if last !== connection {
             connections[connection.index] = last
@@ -114,6 +116,9 @@ final class ServerShard: @unchecked Sendable {
     func statistics() -> ServerStatistics {
         var counts = self.counts
         counts.current = connections.count
+        for reason in CloseReason.allCases where endings[Int(reason.rawValue)] > 0 {
+            counts.closedBy[reason] = endings[Int(reason.rawValue)]
+        }
         return counts
     }
 

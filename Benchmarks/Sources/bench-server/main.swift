@@ -4,7 +4,8 @@
 //
 // MODE: echo, lines, frames, sink, source, or one of them with -span; LOOPS: 1 by default.
 // Written as a user would write it. The plain modes use the calls that return arrays, the -span
-// modes those that show the bytes where they lie.
+// modes those that show the bytes where they lie; lines and frames have an -endpoint mode too,
+// where a codec makes packets of them.
 
 import Glibc
 import Sluice
@@ -13,6 +14,7 @@ let modes: [String: ClientHandler] = [
     "echo": echo, "echo-span": echoSpans,
     "lines": lines, "lines-span": lineSpans,
     "frames": frames, "frames-span": frameSpans,
+    "lines-endpoint": lineEndpoint, "frames-endpoint": frameEndpoint,
     "sink": sink, "sink-span": sinkSpans,
     "source": source, "source-span": sourceSpans,
 ]
