@@ -253,6 +253,13 @@ public final class StreamReader: @unchecked Sendable {
         return transport.state.pointee.hasEnded && transport.state.pointee.input.isEmpty
     }
 
+    /// What reads will throw once the bytes that came before are read; `nil` while more may come,
+    /// and after a clean end. On the loop's thread.
+    public var failure: StreamError? {
+        preconditionOnLoop("failure", twin: "a read")
+        return transport.state.pointee.inputFailure?.error
+    }
+
     /// Bytes received and not yet read. On the loop's thread.
     public var buffered: Int {
         preconditionOnLoop("buffered", twin: "peek")

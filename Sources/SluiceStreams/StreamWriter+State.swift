@@ -9,6 +9,13 @@ extension StreamWriter {
         return transport.state.pointee.phase != .open
     }
 
+    /// Whether `finishWriting` can still say the end: every kind of stream has a half-close, so
+    /// true until this side has finished, closed or lost the stream. On the loop's thread.
+    public var canFinishWriting: Bool {
+        preconditionOnLoop("canFinishWriting", twin: "loop.spawn { }")
+        return transport.state.pointee.acceptsWrites
+    }
+
     /// Bytes written that the kernel does not have yet. On the loop's thread.
     public var bytesQueued: Int {
         preconditionOnLoop("bytesQueued", twin: "loop.spawn { }")

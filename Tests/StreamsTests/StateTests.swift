@@ -55,6 +55,27 @@ import Testing
         }
     }
 
+    @Test(arguments: PairKind.allCases)
+    func `the end can be said once, and a reset is known before its error is read`(
+        _ kind: PairKind
+    ) async throws {
+        try await withPair(kind) { near, far in
+            #expect(far.writer.canFinishWriting && near.reader.failure == nil)
+            try await far.say("last words")
+            #expect(try await near.reader.peek(4) == bytes("last"))
+            try await far.finish()
+            #expect(!far.writer.canFinishWriting && near.writer.canFinishWriting)
+            await far.writer.abort()
+            try await waitUntil {
+                try? near.writer.write("into the void")
+                return near.reader.failure != nil || !near.writer.canFinishWriting
+            }
+            #expect(!near.writer.canFinishWriting)
+            await near.writer.abort()
+            #expect(near.reader.failure == .aborted || near.reader.failure?.isReset == true)
+        }
+    }
+
     @Test func `B51: a memory stream has no address and no socket`() async throws {
         try await withPair(.memory) { near, _ in
             #expect(near.writer.remoteAddress == nil)
@@ -190,4 +211,8 @@ private func expectRefused(
     } catch {
         Issue.record(error, sourceLocation: sourceLocation)
     }
+}
+
+extension StreamError {
+    fileprivate var isReset: Bool { if case .reset = self { true } else { false } }
 }
