@@ -60,8 +60,9 @@ extension StreamReader {
         }
     }
 
-    /// Bytes asked for by one receive at most, 1 or more.
+    /// Bytes asked for by one receive at most, 1 or more. On the loop's thread.
     package func limitReceives(to count: Int) {
+        preconditionOnLoop("setMaxReceiveSize", twin: "loop.spawn { }")
         transport.state.pointee.receiveLimit = Int32(clamping: count)
     }
 
@@ -106,7 +107,4 @@ extension StreamWriter {
 
     /// Whether a drain need not wait; counted as a result of the row.
     package func needNotDrain() -> Bool { canGoOn() }
-
-    /// Whether the current task may wait here.
-    package func isHome(_ isolation: (any Actor)?) -> Bool { transport.isHome(isolation) }
 }

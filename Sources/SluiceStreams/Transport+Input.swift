@@ -113,9 +113,12 @@ extension Transport {
         return state.pointee.receivedInTurn < StreamBounds.receivePerTurn
     }
 
-    /// What is left of this turn's share, after `mayReceive`.
+    /// What one receive may ask for of this turn's share, after `mayReceive`.
     final var receiveShare: Int {
-        Int(StreamBounds.receivePerTurn - state.pointee.receivedInTurn)
+        Int(
+            min(
+                StreamBounds.receivePerTurn - state.pointee.receivedInTurn,
+                state.pointee.receiveLimit))
     }
 
     /// Whether bytes may still come; throws once an error has ended them.

@@ -198,6 +198,23 @@ typealias LineEndpoint = StreamEndpoint<String, String>
         }
     }
 
+    @Test(arguments: PairKind.allCases)
+    func `9: a receive asks for no more than its limit, which is 1 or more`(
+        _ kind: PairKind
+    ) async throws {
+        try await withEndpoint(kind) { endpoint, far in
+            for size in [0, -1] {
+                #expect(throws: PacketError.self) { try endpoint.receiver.setMaxReceiveSize(size) }
+            }
+            try endpoint.receiver.setMaxReceiveSize(3)
+            try await far.say("ab\ncdefgh\n")
+            #expect(try await endpoint.receive() == "ab")
+            #expect(endpoint.reader.buffered == 0)
+            #expect(try await endpoint.receive() == "cdefgh")
+            #expect(endpoint.reader.bytesReceived == 10)
+        }
+    }
+
     @Test func `a length of many bytes costs nothing until they come`() async throws {
         try await withPair(.memory) { near, far in
             let codec = FramedCodec(
