@@ -10,6 +10,9 @@
 internal import CEpoll
 
 extension EventLoop {
+    /// Whether a peak is being looked at, by a member with a timer that statistics do not count.
+    package var isReturningMemory: Bool { state.pointee.isReturningMemory }
+
     /// Called once a turn: remembers the peak, and notices when the loop is far below it.
     @inline(__always)
     package func noteHeldMemory() {
@@ -54,7 +57,7 @@ private final class MemoryReturn: LoopMember, @unchecked Sendable {
         timer = 0
         let held = loop.heldMemory
         // What is freed a moment later would be too little to return alone.
-        if held < heldBefore, looks < ReactorBounds.returnLooks { return look() }
+        if heldBefore - held >= ReactorBounds.returnedBytes / 16, looks < ReactorBounds.returnLooks { return look() }
         end()
         guard loop.state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes else {
             return

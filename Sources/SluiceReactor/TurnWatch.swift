@@ -75,14 +75,16 @@ extension EventLoop {
 
     private func currentStatistics() -> LoopStatistics {
         let watch = state.pointee.watch
+        // The loop's own: not what its users armed and left.
+        let own = isReturningMemory ? 1 : 0
         return LoopStatistics(
             turns: watch.turns, jobs: watch.jobs, enqueues: watch.enqueues,
             inboxItems: watch.inboxItems,
             longestTurn: .nanoseconds(Int64(clamping: watch.longestTurn)),
             busy: .nanoseconds(Int64(clamping: watch.busyNanoseconds)),
-            timersArmed: state.pointee.timers.count,
+            timersArmed: state.pointee.timers.count - own,
             timerEntries: state.pointee.timers.entriesStored,
-            members: state.pointee.members.count,
+            members: state.pointee.members.count - own,
             blocksInUse: state.pointee.blocks.blocksInUse,
             blockBytesInUse: state.pointee.blocks.bytesInUse)
     }
