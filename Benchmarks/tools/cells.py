@@ -28,8 +28,11 @@ OWN = {
     "limit-again": TOOLS + "/limit_epoll {port} {mode}",
     "sluice": OURS + " {port} {mode}",
     "sluice-span": OURS + " {port} {mode}-span",
+    "sluice-endpoint": OURS + " {port} {mode}-endpoint",
 }
 
+# What the -endpoint modes speak.
+ENDPOINT_CELLS = ("lines", "frames")
 
 
 def of_loops(count):

@@ -1,56 +1,121 @@
-// Boxes that hide a codec's type from the endpoint that owns it: one virtual call for each packet,
-// made specialised where the endpoint is made. Floor 3; on the endpoint's loop.
+// Boxes for a codec whose type the endpoint that owns it hides behind a closure. Floor 3; on the
+// endpoint's loop.
+//
+// A closure, since its body is specialised where the endpoint is made; a virtual method of a
+// generic class never is, and would ask the runtime for types at every packet. What changes with
+// each packet lies behind a pointer: fields of a class would be checked for exclusive access at
+// every use.
+
+public import SluiceStreams
 
 @usableFromInline
-class DecoderBox<Received: Sendable> {
-    @usableFromInline init() {}
+struct DecoderState<D: PacketDecoder> {
+    @usableFromInline var decoder: D
+    /// Bytes that have to be there before the decoder is worth asking again.
+    @usableFromInline var wanted = 1
+    /// Nothing can be decoded any more.
+    @usableFromInline var poison: PacketError?
 
-    @usableFromInline
-    func decode(_ bytes: RawSpan) -> DecodingStep<Received> { .more(missing: 1, used: 0) }
-
-    @usableFromInline
-    func decodeEnd(_ bytes: RawSpan) -> DecodingStep<Received> { .more(missing: 1, used: 0) }
+    @inlinable
+    init(_ decoder: D) { self.decoder = decoder }
 }
 
 @usableFromInline
-final class DecoderOf<D: PacketDecoder>: DecoderBox<D.Received> {
-    @usableFromInline var decoder: D
+final class DecoderBox<D: PacketDecoder> {
+    @usableFromInline let state: UnsafeMutablePointer<DecoderState<D>>
 
     @inlinable
     init(_ decoder: D) {
-        self.decoder = decoder
-        super.init()
+        state = .allocate(capacity: 1)
+        state.initialize(to: DecoderState(decoder))
     }
 
     @inlinable
-    override func decode(_ bytes: RawSpan) -> DecodingStep<D.Received> { decoder.decode(bytes) }
+    deinit {
+        state.deinitialize(count: 1)
+        state.deallocate()
+    }
+
+    /// A packet out of the buffered bytes, if there is a whole one.
+    @inlinable
+    func next(from reader: StreamReader) throws(PacketError) -> D.Received? {
+        if let poison = state.pointee.poison { throw poison }
+        let bytes = reader.undecoded
+        guard bytes.count >= state.pointee.wanted else { return nil }
+        let step = state.pointee.decoder.decode(bytes.bytes)
+        switch step {
+        case .packet(let packet, let used):
+            packetEnded(used, reader)
+            return packet
+        case .more(let missing, let used):
+            reader.markDecoded(used)
+            // Compared before it is added: a length from the wire may be anything.
+            let rest = bytes.count - used
+            state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
+            return nil
+        case .malformed(let error, let used):
+            packetEnded(used, reader)
+            throw error
+        case .poisoned(let error):
+            state.pointee.poison = error
+            throw error
+        }
+    }
+
+    /// What the buffered bytes are if no more come; `nil` without any.
+    @inlinable
+    func last(from reader: StreamReader) throws(PacketError) -> D.Received? {
+        let bytes = reader.undecoded
+        guard !bytes.isEmpty else { return nil }
+        switch state.pointee.decoder.decodeEnd(bytes.bytes) {
+        case .packet(let packet, let used):
+            packetEnded(used, reader)
+            return packet
+        case .more(_, let used):
+            packetEnded(bytes.count, reader)
+            throw .truncated(received: bytes.count - used)
+        case .malformed(let error, let used):
+            packetEnded(max(1, used), reader)
+            throw error
+        case .poisoned(let error):
+            state.pointee.poison = error
+            throw error
+        }
+    }
 
     @inlinable
-    override func decodeEnd(_ bytes: RawSpan) -> DecodingStep<D.Received> {
-        decoder.decodeEnd(bytes)
+    func packetEnded(_ used: Int, _ reader: StreamReader) {
+        reader.markDecoded(used)
+        state.pointee.wanted = 1
     }
 }
 
 @usableFromInline
-class EncoderBox<Sent: Sendable> {
-    @usableFromInline init() {}
-
-    @usableFromInline
-    func encode(_ packet: Sent, into output: inout PacketOutput) throws(PacketError) {}
-}
-
-@usableFromInline
-final class EncoderOf<E: PacketEncoder>: EncoderBox<E.Sent> {
-    @usableFromInline var encoder: E
+final class EncoderBox<E: PacketEncoder> {
+    @usableFromInline let encoder: UnsafeMutablePointer<E>
 
     @inlinable
     init(_ encoder: E) {
-        self.encoder = encoder
-        super.init()
+        self.encoder = .allocate(capacity: 1)
+        self.encoder.initialize(to: encoder)
     }
 
     @inlinable
-    override func encode(_ packet: E.Sent, into output: inout PacketOutput) throws(PacketError) {
-        try encoder.encode(packet, into: &output)
+    deinit {
+        encoder.deinitialize(count: 1)
+        encoder.deallocate()
+    }
+
+    /// Queues a packet whole, or throws and queues nothing.
+    @inlinable
+    func write(_ packet: E.Sent, to writer: StreamWriter) throws(PacketError) {
+        var output = try PacketOutput(of: writer)
+        do throws(PacketError) {
+            try encoder.pointee.encode(packet, into: &output)
+        } catch {
+            output.removeAll()
+            throw error
+        }
+        output.leave(by: writer)
     }
 }

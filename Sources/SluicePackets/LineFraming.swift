@@ -84,12 +84,9 @@ public struct LineFraming: Framing {
 
     /// LF, or CRLF where that is strict.
     public func seal(_ output: inout PacketOutput, payload: Int) throws(PacketError) {
-        var hasLF = false
-        output.forEachPiece(from: payload) { piece in
-            hasLF = piece.withUnsafeBytes { $0.contains(10) }
-            return !hasLF
+        if output.contains(10, from: payload) {
+            throw .unencodable("a line cannot hold a line feed")
         }
-        if hasLF { throw .unencodable("a line cannot hold a line feed") }
         let length = output.count - payload
         if length > limit {
             throw .unencodable("a line of \(length) bytes is over the limit of \(limit)")

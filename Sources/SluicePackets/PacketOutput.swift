@@ -22,6 +22,19 @@ public struct PacketOutput: ~Copyable {
         start = queue.pointee.count
     }
 
+    /// The writer's own output, if it takes a packet now.
+    @usableFromInline
+    init(of writer: StreamWriter) throws(PacketError) {
+        do throws(StreamError) { try writer.checkWritable() } catch { throw .stream(error) }
+        self.init(queue: writer.outputQueue, pool: writer.blockPool)
+    }
+
+    /// The packet is whole: it leaves at the end of the turn.
+    @usableFromInline
+    consuming func leave(by writer: StreamWriter) {
+        if start == 0 { writer.outputBegan() }
+    }
+
     /// Bytes appended for this packet so far: places are counted in these.
     public var count: Int { queue.pointee.count - start }
 
@@ -51,7 +64,7 @@ public struct PacketOutput: ~Copyable {
 
     /// Appends one byte.
     public mutating func append(byte: UInt8) {
-        withUnsafeBytes(of: byte) { queue.pointee.append($0, pool: &pool.pointee) }
+        queue.pointee.append(byte: byte, pool: &pool.pointee)
     }
 
     /// Appends an integer's bytes.
@@ -103,6 +116,12 @@ public struct PacketOutput: ~Copyable {
     /// it returns false.
     public func forEachPiece(from place: Int, _ body: (RawSpan) -> Bool) {
         queue.pointee.forEachPiece(from: start + place) { body($0.bytes) }
+    }
+
+    /// Whether a byte was appended from `place` on.
+    public func contains(_ byte: UInt8, from place: Int) -> Bool {
+        precondition(place >= 0 && place <= count, "a place lies in what was appended")
+        return queue.pointee.contains(byte, from: start + place)
     }
 
     /// A copy of what was appended from `place` on.

@@ -14,11 +14,8 @@ public import SluiceStreams
 public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     /// The stream it reads from. Bytes read here directly are missing from the packets.
     public let reader: StreamReader
-    @usableFromInline let decoder: DecoderBox<Received>
-    /// Bytes that have to be there before the decoder is worth asking again.
-    @usableFromInline var wanted = 1
-    /// Nothing can be decoded any more.
-    @usableFromInline var poison: PacketError?
+    @usableFromInline let nextPacket: (StreamReader) throws(PacketError) -> Received?
+    @usableFromInline let lastPacket: (StreamReader) throws(PacketError) -> Received?
 
     /// Joins a reader and a decoder. Any thread.
     ///
@@ -28,7 +25,9 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     @inlinable
     public init<D: PacketDecoder<Received>>(_ reader: StreamReader, _ decoder: D) {
         self.reader = reader
-        self.decoder = DecoderOf(decoder)
+        let box = DecoderBox(decoder)
+        nextPacket = { reader throws(PacketError) in try box.next(from: reader) }
+        lastPacket = { reader throws(PacketError) in try box.last(from: reader) }
     }
 
     /// The loop it lives on.
@@ -55,47 +54,19 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     ///   ``PacketError/busy``; ``PacketError/stream(_:)`` for errors of the stream.
     @inlinable
     public nonisolated(nonsending) func receive() async throws(PacketError) -> Received? {
-        if reader.mayDecodeBuffered(), let packet = try decodeNext() { return packet }
+        if reader.mayDecodeBuffered(), let packet = try nextPacket(reader) {
+            return packet
+        }
         return try await receiveSlowly()
     }
 
     /// All packets up to the end; continues after a `break`. One consumer.
     public var packets: ReceivedPackets<Received> { ReceivedPackets(receiver: self) }
 
-    /// A packet out of the buffered bytes, if there is a whole one.
-    @usableFromInline
-    func decodeNext() throws(PacketError) -> Received? {
-        if let poison { throw poison }
-        while true {
-            let bytes = reader.undecoded
-            guard bytes.count >= wanted else { return nil }
-            let step = decoder.decode(bytes.bytes)
-            switch step {
-            case .more(let missing, let used):
-                reader.markDecoded(used)
-                // Compared before it is added: a length from the wire may be anything.
-                let rest = bytes.count - used
-                wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
-                return nil
-            case .packet(let packet, let used):
-                packetEnded(used)
-                return packet
-            case .malformed(let error, let used):
-                packetEnded(used)
-                throw error
-            case .poisoned(let error):
-                poison = error
-                throw error
-            }
-        }
-    }
-
-    private func packetEnded(_ used: Int) {
-        reader.markDecoded(used)
-        wanted = 1
-    }
-
-    @usableFromInline
+    /// The shape of every read: try, receive, try again. Specialised, but a function of its own:
+    /// most packets need none of it.
+    @inlinable
+    @inline(never)
     nonisolated(nonsending) func receiveSlowly() async throws(PacketError) -> Received? {
         guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
         do throws(StreamError) {
@@ -105,41 +76,20 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         }
         defer { reader.endDecoding() }
         while true {
-            if let packet = try decodeNext() { return packet }
+            if let packet = try nextPacket(reader) { return packet }
             let hasMore: Bool
             do throws(StreamError) { hasMore = try await reader.receiveMore() } catch {
                 throw .stream(error)
             }
-            if !hasMore { return try decodeRest() }
+            if !hasMore { return try lastPacket(reader) }
         }
     }
 
     /// Out of line: what it needs would widen the frame of the one that waits.
+    @usableFromInline
     @inline(never)
-    private nonisolated(nonsending) func receiveFromElsewhere() async throws(PacketError)
-        -> Received?
-    {
+    nonisolated(nonsending) func receiveFromElsewhere() async throws(PacketError) -> Received? {
         try await reader.onLoop { () throws(PacketError) in try await self.receiveSlowly() }
-    }
-
-    /// The stream has ended.
-    private func decodeRest() throws(PacketError) -> Received? {
-        let bytes = reader.undecoded
-        guard !bytes.isEmpty else { return nil }
-        switch decoder.decodeEnd(bytes.bytes) {
-        case .packet(let packet, let used):
-            packetEnded(used)
-            return packet
-        case .more(_, let used):
-            packetEnded(bytes.count)
-            throw .truncated(received: bytes.count - used)
-        case .malformed(let error, let used):
-            packetEnded(max(1, used))
-            throw error
-        case .poisoned(let error):
-            poison = error
-            throw error
-        }
     }
 }
 

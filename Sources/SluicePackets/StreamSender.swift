@@ -12,13 +12,14 @@ public import SluiceStreams
 public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
     /// The stream it writes to. What is written here directly stands between two packets.
     public let writer: StreamWriter
-    @usableFromInline let encoder: EncoderBox<Sent>
+    @usableFromInline let writePacket: (Sent, StreamWriter) throws(PacketError) -> Void
 
     /// Joins a writer and an encoder. Any thread.
     @inlinable
     public init<E: PacketEncoder<Sent>>(_ writer: StreamWriter, _ encoder: E) {
         self.writer = writer
-        self.encoder = EncoderOf(encoder)
+        let box = EncoderBox(encoder)
+        writePacket = { packet, writer throws(PacketError) in try box.write(packet, to: writer) }
     }
 
     /// The loop it lives on.
@@ -30,11 +31,7 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
     /// - Throws: ``PacketError/unencodable(_:)`` and the writer's errors as
     ///   ``PacketError/stream(_:)``; nothing is queued then.
     public func write(_ packet: Sent) throws(PacketError) {
-        do throws(StreamError) { try writer.checkWritable() } catch { throw .stream(error) }
-        try writer.appending { queue, pool throws(PacketError) in
-            var output = PacketOutput(queue: queue, pool: pool)
-            try encoder.encode(packet, into: &output)
-        }
+        try writePacket(packet, writer)
     }
 
     /// Queues a packet and waits while more is queued than the high mark allows.
@@ -42,9 +39,10 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
     /// - Throws: as `write` and ``StreamWriter/drain()``. If it throws
     ///   ``StreamError/cancelled`` or ``StreamError/timedOut``, the packet is queued whole; a task
     ///   cancelled before it comes here queues nothing when it has to hop.
+    @inlinable
     public nonisolated(nonsending) func send(_ packet: Sent) async throws(PacketError) {
-        guard loop.isCurrent else { return try await sendFromElsewhere(packet) }
-        try write(packet)
+        guard writer.isOnLoop else { return try await sendFromElsewhere(packet) }
+        try writePacket(packet, writer)
         if writer.needNotDrain() { return }
         try await drain()
     }
@@ -54,8 +52,9 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
         do throws(StreamError) { try await writer.drain() } catch { throw .stream(error) }
     }
 
+    @usableFromInline
     @inline(never)
-    private nonisolated(nonsending) func sendFromElsewhere(
+    nonisolated(nonsending) func sendFromElsewhere(
         _ packet: Sent
     ) async throws(PacketError) {
         let result: Result<Void, PacketError> = await loop.hop {

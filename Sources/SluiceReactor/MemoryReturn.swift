@@ -57,7 +57,8 @@ private final class MemoryReturn: LoopMember, @unchecked Sendable {
         timer = 0
         let held = loop.heldMemory
         // What is freed a moment later would be too little to return alone.
-        if heldBefore - held >= ReactorBounds.returnedBytes / 16, looks < ReactorBounds.returnLooks { return look() }
+        let isEbbing = heldBefore - held >= ReactorBounds.returnedBytes / 16
+        if isEbbing, looks < ReactorBounds.returnLooks { return look() }
         end()
         guard loop.state.pointee.heldMemoryPeak - held >= ReactorBounds.returnedBytes else {
             return

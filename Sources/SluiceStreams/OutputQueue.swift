@@ -52,6 +52,15 @@ package struct OutputQueue {
         count &+= bytes.count
     }
 
+    /// Queues one byte.
+    package mutating func append(byte: UInt8, pool: inout BlockPool) {
+        if end == capacity { makeRoom(1, pool: &pool) }
+        guard let block else { preconditionFailure("a block was just taken") }
+        block.storeBytes(of: byte, toByteOffset: end, as: UInt8.self)
+        end &+= 1
+        count &+= 1
+    }
+
     /// Queues an array by reference, without a copy.
     package mutating func append(referencing array: [UInt8]) {
         guard !array.isEmpty else { return }
@@ -147,6 +156,11 @@ package struct OutputQueue {
     /// - Parameter place: counted from the front.
     package mutating func overwrite(at place: Int, with bytes: UnsafeRawBufferPointer) {
         assert(place >= 0 && place + bytes.count <= count)
+        let inBlock = place &- (count &- (end &- start))
+        if inBlock >= 0, let block, let source = bytes.baseAddress {
+            memcpy(block + start + inBlock, source, bytes.count)
+            return
+        }
         var skipped = 0
         var done = 0
         func copy(_ base: UnsafeMutableRawPointer?, _ length: Int) {
@@ -177,6 +191,24 @@ package struct OutputQueue {
             guard show(piece.base.map { $0 + piece.start }, piece.end - piece.start) else { return }
         }
         if end > start { _ = show(block.map { $0 + start }, end &- start) }
+    }
+
+    /// Whether one of the bytes from `place` on is this one. Mutating for speed alone: otherwise a
+    /// call through a pointer copies the queue, pieces retained.
+    package mutating func contains(_ byte: UInt8, from place: Int) -> Bool {
+        // Most packets lie in the open block whole.
+        let inBlock = place &- (count &- (end &- start))
+        if let block, inBlock >= 0 {
+            return memchr(block + start + inBlock, Int32(byte), end &- start &- inBlock) != nil
+        }
+        var isFound = false
+        forEachPiece(from: place) { piece in
+            if let base = piece.baseAddress {
+                isFound = memchr(base, Int32(byte), piece.count) != nil
+            }
+            return !isFound
+        }
+        return isFound
     }
 
     /// Keeps the spent front short: a queue that is never quite empty must not grow for ever.

@@ -22,10 +22,12 @@ extension StreamReader {
     }
 
     /// Whether the current task may wait here.
+    @usableFromInline
     package func isHome(_ isolation: (any Actor)?) -> Bool { transport.isHome(isolation) }
 
     /// Begins one packet's read: refuses a second one, lets others run after a row of results.
     /// Followed by `endDecoding`, also when it throws.
+    @usableFromInline
     package nonisolated(nonsending) func beginDecoding() async throws(StreamError) {
         try transport.beginReading()
         if transport.state.pointee.resultsInARow >= StreamBounds.resultsInARow {
@@ -38,6 +40,7 @@ extension StreamReader {
     }
 
     /// Ends one packet's read.
+    @usableFromInline
     package func endDecoding() {
         transport.endReading()
     }
@@ -45,6 +48,7 @@ extension StreamReader {
     /// Receives once more, waiting if need be. Between `beginDecoding` and `endDecoding`.
     ///
     /// - Returns: false at the end of the stream.
+    @usableFromInline
     package nonisolated(nonsending) func receiveMore() async throws(StreamError) -> Bool {
         while true {
             switch try transport.fill() {
@@ -78,33 +82,32 @@ extension StreamReader {
 }
 
 extension StreamWriter {
-    /// Appends one write piece by piece, straight to the output, which leaves at the end of the
-    /// turn. If `body` throws, nothing of it is queued. On the loop's thread.
-    ///
-    /// - Throws: as `write`, in the first result; as `body`.
-    package func appending<E: Error>(
-        _ body: (UnsafeMutablePointer<OutputQueue>, UnsafeMutablePointer<BlockPool>) throws(E)
-            -> Void
-    ) throws(E) {
-        let (transport, loop) = (self.transport, self.loop)
-        let before = transport.state.pointee.output.count
-        try withUnsafeMutablePointer(to: &transport.state.pointee.output) { queue throws(E) in
-            try withUnsafeMutablePointer(to: &loop.state.pointee.blocks) { pool throws(E) in
-                do throws(E) { try body(queue, pool) } catch {
-                    queue.pointee.removeLast(queue.pointee.count - before, pool: &pool.pointee)
-                    throw error
-                }
-            }
-        }
-        if before == 0 { transport.outputBegan() }
-    }
-
     /// Throws unless a write may be queued now, as `write` does. On the loop's thread.
+    @usableFromInline
     package func checkWritable() throws(StreamError) {
         preconditionOnLoop("send", twin: "send")
         try transport.checkWritable()
     }
 
+    /// Where an encoder appends, after `checkWritable`. Bytes that it takes back must be its own.
+    /// Valid as long as the stream: it lies in the transport's state, which does not move.
+    package var outputQueue: UnsafeMutablePointer<OutputQueue> {
+        withUnsafeMutablePointer(to: &transport.state.pointee.output) { $0 }
+    }
+
+    /// Where the output's blocks come from: a part of the loop's state, which does not move.
+    package var blockPool: UnsafeMutablePointer<BlockPool> {
+        withUnsafeMutablePointer(to: &transport.loop.state.pointee.blocks) { $0 }
+    }
+
+    /// Says that output which was empty is not any longer: it leaves at the end of the turn.
+    package func outputBegan() { transport.outputBegan() }
+
+    /// Whether the calling thread is the loop's.
+    @usableFromInline
+    package var isOnLoop: Bool { transport.loop.isCurrent }
+
     /// Whether a drain need not wait; counted as a result of the row.
+    @usableFromInline
     package func needNotDrain() -> Bool { canGoOn() }
 }
