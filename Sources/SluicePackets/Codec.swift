@@ -33,9 +33,30 @@ public protocol PacketDecoder<Received>: Sendable {
     /// - Returns: a last packet, for framings whose last terminator may be missing; else
     ///   `malformed(.truncated)`, which is what the default gives.
     mutating func decodeEnd(_ bytes: RawSpan) -> DecodingStep<Received>
+
+    /// Whether the bytes that are missing may be received straight into the decoder's own storage:
+    /// after a `more` that used all bytes. False by default.
+    ///
+    /// While it is true, `gather` may be called instead of `decode`; and both `decode` and, at the
+    /// end of the stream, `decodeEnd` may be called with no bytes at all.
+    var isGathering: Bool { get }
+
+    /// Lends storage for a part of the missing bytes; only while `isGathering`.
+    ///
+    /// - Parameter receive: to be called once at most, with room for one byte or more that is part
+    ///   of the packet in progress; returns how many bytes it has put there, which may be none.
+    mutating func gather(_ receive: (UnsafeMutableRawBufferPointer) -> Int)
 }
 
 extension PacketDecoder {
+    /// Never.
+    @inlinable
+    public var isGathering: Bool { false }
+
+    /// Never called.
+    @inlinable
+    public mutating func gather(_ receive: (UnsafeMutableRawBufferPointer) -> Int) {}
+
     /// The stream was cut inside a packet.
     @inlinable
     public mutating func decodeEnd(_ bytes: RawSpan) -> DecodingStep<Received> {
@@ -80,6 +101,16 @@ public struct StapledCodec<Encoder: PacketEncoder, Decoder: PacketDecoder>: Code
     @inlinable
     public mutating func decodeEnd(_ bytes: RawSpan) -> DecodingStep<Decoder.Received> {
         decoder.decodeEnd(bytes)
+    }
+
+    /// As the decoder's.
+    @inlinable
+    public var isGathering: Bool { decoder.isGathering }
+
+    /// As the decoder's.
+    @inlinable
+    public mutating func gather(_ receive: (UnsafeMutableRawBufferPointer) -> Int) {
+        decoder.gather(receive)
     }
 
     /// As the encoder's.

@@ -14,7 +14,7 @@ struct DecoderState<D: PacketDecoder> {
     /// Bytes that have to be there before the decoder is worth asking again.
     @usableFromInline var wanted = 1
     /// Nothing can be decoded any more.
-    @usableFromInline var poison: PacketError?
+    @usableFromInline var isPoisoned = false
 
     @inlinable
     init(_ decoder: D) { self.decoder = decoder }
@@ -39,7 +39,7 @@ final class DecoderBox<D: PacketDecoder> {
     /// A packet out of the buffered bytes, if there is a whole one.
     @inlinable
     func next(from reader: StreamReader) throws(PacketError) -> D.Received? {
-        if let poison = state.pointee.poison { throw poison }
+        if state.pointee.isPoisoned { throw .desynchronized }
         let bytes = reader.undecoded
         guard bytes.count >= state.pointee.wanted else { return nil }
         let step = state.pointee.decoder.decode(bytes.bytes)
@@ -52,12 +52,14 @@ final class DecoderBox<D: PacketDecoder> {
             // Compared before it is added: a length from the wire may be anything.
             let rest = bytes.count - used
             state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
+            // It may become whole without a byte in the buffer.
+            if state.pointee.decoder.isGathering { state.pointee.wanted = 0 }
             return nil
         case .malformed(let error, let used):
             packetEnded(used, reader)
             throw error
         case .poisoned(let error):
-            state.pointee.poison = error
+            state.pointee.isPoisoned = true
             throw error
         }
     }
@@ -66,7 +68,7 @@ final class DecoderBox<D: PacketDecoder> {
     @inlinable
     func last(from reader: StreamReader) throws(PacketError) -> D.Received? {
         let bytes = reader.undecoded
-        guard !bytes.isEmpty else { return nil }
+        guard !bytes.isEmpty || state.pointee.decoder.isGathering else { return nil }
         switch state.pointee.decoder.decodeEnd(bytes.bytes) {
         case .packet(let packet, let used):
             packetEnded(used, reader)
@@ -75,12 +77,19 @@ final class DecoderBox<D: PacketDecoder> {
             packetEnded(bytes.count, reader)
             throw .truncated(received: bytes.count - used)
         case .malformed(let error, let used):
-            packetEnded(max(1, used), reader)
+            packetEnded(min(max(1, used), bytes.count), reader)
             throw error
         case .poisoned(let error):
-            state.pointee.poison = error
+            state.pointee.isPoisoned = true
             throw error
         }
+    }
+
+    /// One receive, into the buffer or straight into the decoder's storage.
+    @inlinable
+    func fill(from reader: StreamReader) throws(StreamError) -> StreamReader.Filling {
+        guard state.pointee.decoder.isGathering else { return try reader.fillBuffer() }
+        return try reader.fill { receive in state.pointee.decoder.gather(receive) }
     }
 
     @inlinable

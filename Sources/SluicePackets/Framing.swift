@@ -1,4 +1,4 @@
-// The contract of framings and serializers, and the codec made of one of each. Floor 3; pure.
+// The contract of framings and serializers. Floor 3; pure.
 
 /// Where the next frame lies in the bytes that have come.
 public enum FramingStep: Equatable, Sendable {
@@ -6,10 +6,23 @@ public enum FramingStep: Equatable, Sendable {
     case frame(Range<Int>, used: Int)
     /// As ``DecodingStep/more(missing:used:)``.
     case more(missing: Int, used: Int)
+    /// A long frame has begun: its payload of `count` bytes lies behind the first `prefix` bytes,
+    /// as far as it has come, and is the last of the frame. As good as `more`, for serializers that
+    /// have no use for payloads in storage of their own.
+    case begun(prefix: Int, count: Int)
     /// As ``DecodingStep/malformed(_:used:)``.
     case malformed(PacketError, used: Int)
     /// As ``DecodingStep/poisoned(_:)``.
     case poisoned(PacketError)
+}
+
+extension FramingStep {
+    /// A frame that lacks so many bytes of its payload, which is the last of it.
+    @inlinable
+    static func lacking(_ missing: Int, prefix: Int, count: Int) -> FramingStep {
+        missing >= PacketBounds.gatheredBytes
+            ? .begun(prefix: prefix, count: count) : .more(missing: missing, used: 0)
+    }
 }
 
 /// Finds the borders of packets in a stream, and draws them.
@@ -59,6 +72,13 @@ public protocol Serializer<Packet>: Sendable {
     /// - Throws: ``PacketError/unencodable(_:)``.
     func serialize(_ packet: Packet, into output: inout PacketOutput) throws(PacketError)
 
+    /// Whether values are made of their bytes in an array: ``deserialize(owning:)`` is then called
+    /// for long packets, whose bytes were received into that array. False by default.
+    static var keepsBytes: Bool { get }
+
+    /// Makes the value of exactly these bytes, which it may keep. As ``deserialize(_:)``.
+    func deserialize(owning bytes: [UInt8]) throws(PacketError) -> Packet
+
     /// How many bytes `serialize` will append, if that is known without trying; `nil` by default.
     func size(of packet: Packet) -> Int?
 }
@@ -67,57 +87,14 @@ extension Serializer {
     /// Not known beforehand.
     @inlinable
     public func size(of packet: Packet) -> Int? { nil }
-}
 
-/// A framing and a serializer: the usual way to make a codec.
-public struct FramedCodec<Frames: Framing, Values: Serializer>: Codec {
-    /// Finds the borders.
-    public var framing: Frames
-    /// Makes the values.
-    public let serializer: Values
-
-    /// Joins the two.
-    public init(_ framing: Frames, _ serializer: Values) {
-        self.framing = framing
-        self.serializer = serializer
-    }
-
-    /// The next frame's value. A frame whose bytes make no value is passed over as malformed.
+    /// They are not kept.
     @inlinable
-    public mutating func decode(_ bytes: RawSpan) -> DecodingStep<Values.Packet> {
-        step(framing.nextFrame(in: bytes), bytes)
-    }
+    public static var keepsBytes: Bool { false }
 
-    /// What the framing makes of the rest.
+    /// Looks at the bytes.
     @inlinable
-    public mutating func decodeEnd(_ bytes: RawSpan) -> DecodingStep<Values.Packet> {
-        step(framing.lastFrame(in: bytes), bytes)
-    }
-
-    @inlinable
-    func step(_ step: FramingStep, _ bytes: RawSpan) -> DecodingStep<Values.Packet> {
-        switch step {
-        case .frame(let payload, let used):
-            do throws(PacketError) {
-                let packet = try serializer.deserialize(bytes.extracting(payload))
-                return .packet(packet, used: used)
-            } catch {
-                return .malformed(error, used: used)
-            }
-        case .more(let missing, let used): return .more(missing: missing, used: used)
-        case .malformed(let error, let used): return .malformed(error, used: used)
-        case .poisoned(let error): return .poisoned(error)
-        }
-    }
-
-    /// The value in a frame of its own.
-    @inlinable
-    public mutating func encode(
-        _ packet: Values.Packet, into output: inout PacketOutput
-    ) throws(PacketError) {
-        framing.open(&output, size: serializer.size(of: packet))
-        let payload = output.count
-        try serializer.serialize(packet, into: &output)
-        try framing.seal(&output, payload: payload)
+    public func deserialize(owning bytes: [UInt8]) throws(PacketError) -> Packet {
+        try deserialize(bytes.span.bytes)
     }
 }

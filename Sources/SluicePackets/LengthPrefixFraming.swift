@@ -50,7 +50,7 @@ public struct LengthPrefixFraming: Framing {
         }
         guard length <= UInt64(limit) else { return .poisoned(.limitExceeded(limit: limit)) }
         let end = width + Int(length)
-        guard count >= end else { return .more(missing: end - count, used: 0) }
+        guard count >= end else { return .lacking(end - count, prefix: width, count: end - width) }
         return .frame(width..<end, used: end)
     }
 

@@ -6,4 +6,8 @@ public enum PacketBounds {
     public static let lineLimit = 65_536
     /// Bytes of a frame's payload: 1 MiB.
     public static let frameLimit = 1 << 20
+    /// A payload that lacks at least this much is received straight into its packet.
+    public static let gatheredBytes = 32 << 10
+    /// Bytes of it that one receive may bring: a turn's share of one connection.
+    @usableFromInline package static let gatheredAtOnce = 256 << 10
 }

@@ -15,12 +15,15 @@ public enum PacketError: Error, Hashable, Sendable {
     // The peer:
 
     /// The bytes of one packet make no sense. Decoding goes on behind them, unless the codec cannot
-    /// know where that is: then every later receive says the same.
+    /// know where that is: then every later receive throws ``desynchronized``.
     case malformed(String)
     /// A packet is longer than its limit, in bytes of its payload.
     case limitExceeded(limit: Int)
     /// The stream ended inside a packet: so many bytes of it had come.
     case truncated(received: Int)
+    /// Nothing more can be received: after an error that was thrown before this one it is not known
+    /// where the next packet begins. Sending goes on.
+    case desynchronized
 
     /// The stream below failed: reset, closed by this side, cancelled, timed out …
     indirect case stream(StreamError)
@@ -35,6 +38,7 @@ extension PacketError: CustomStringConvertible {
         case .malformed(let reason): "malformed packet: \(reason)"
         case .limitExceeded(let limit): "a packet is longer than its limit of \(limit) bytes"
         case .truncated(let received): "the stream ended \(received) bytes into a packet"
+        case .desynchronized: "the borders of the peer's packets were lost in an earlier error"
         case .stream(let error): error.description
         }
     }
@@ -44,13 +48,18 @@ extension PacketError: HandlerError {
     /// Cancellation passes through the stream.
     package var isCancellation: Bool { self == .stream(.cancelled) }
 
+    /// So does a reset.
+    package var isReset: Bool {
+        if case .stream(let error) = self { error.isReset } else { false }
+    }
+
     /// What a server counts a handler's error as.
     package var closeReason: CloseReason {
         switch self {
         case .truncated: .truncated
         case .limitExceeded: .limitExceeded
         case .stream(let error): error.closeReason
-        case .malformed, .unencodable, .busy: .handlerThrew
+        case .malformed, .desynchronized, .unencodable, .busy: .handlerThrew
         }
     }
 }

@@ -11,6 +11,14 @@ public struct BytesSerializer: Serializer {
         bytes.withUnsafeBytes { Array($0) }
     }
 
+    /// Long ones are received straight into their array.
+    @inlinable
+    public static var keepsBytes: Bool { true }
+
+    /// The array itself.
+    @inlinable
+    public func deserialize(owning bytes: [UInt8]) throws(PacketError) -> [UInt8] { bytes }
+
     /// The bytes; 4 KiB or more by reference.
     @inlinable
     public func serialize(_ packet: [UInt8], into output: inout PacketOutput) throws(PacketError) {

@@ -58,9 +58,11 @@ public final class StreamEndpoint<Sent: Sendable, Received: Sendable>: Sendable 
     /// Whether this side has begun to close. On the loop's thread.
     public var isClosing: Bool { writer.isClosing }
 
-    /// Closes in order, with what was sent before. As ``StreamWriter/close(within:)``.
+    /// Closes in order, with what was sent before. As ``StreamWriter/close(within:)``, but when the
+    /// calling task is cancelled, what is not closed yet is aborted.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
         await writer.close(within: within)
+        if Task.isCancelled { await abort() }
     }
 
     /// Ends it now; as ``StreamWriter/abort()``.

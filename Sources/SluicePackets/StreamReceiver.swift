@@ -15,6 +15,7 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     /// The stream it reads from. Bytes read here directly are missing from the packets.
     public let reader: StreamReader
     @usableFromInline let nextPacket: (StreamReader) throws(PacketError) -> Received?
+    @usableFromInline let fill: (StreamReader) throws(StreamError) -> StreamReader.Filling
     @usableFromInline let lastPacket: (StreamReader) throws(PacketError) -> Received?
 
     /// Joins a reader and a decoder. Any thread.
@@ -27,6 +28,7 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         self.reader = reader
         let box = DecoderBox(decoder)
         nextPacket = { reader throws(PacketError) in try box.next(from: reader) }
+        fill = { reader throws(StreamError) in try box.fill(from: reader) }
         lastPacket = { reader throws(PacketError) in try box.last(from: reader) }
     }
 
@@ -49,7 +51,8 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     ///
     /// - Returns: the packet; `nil` when the stream has ended between two packets.
     /// - Throws: ``PacketError/malformed(_:)`` and ``PacketError/limitExceeded(limit:)`` for a unit
-    ///   that was passed over: the next receive goes on behind it, unless the codec cannot;
+    ///   that was passed over: the next receive goes on behind it, unless the codec cannot
+    ///   (``PacketError/desynchronized``);
     ///   ``PacketError/truncated(received:)`` once when the stream ended inside a packet;
     ///   ``PacketError/busy``; ``PacketError/stream(_:)`` for errors of the stream.
     @inlinable
@@ -61,6 +64,7 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     }
 
     /// All packets up to the end; continues after a `break`. One consumer.
+    @inlinable
     public var packets: ReceivedPackets<Received> { ReceivedPackets(receiver: self) }
 
     /// The shape of every read: try, receive, try again. Specialised, but a function of its own:
@@ -77,11 +81,17 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         defer { reader.endDecoding() }
         while true {
             if let packet = try nextPacket(reader) { return packet }
-            let hasMore: Bool
-            do throws(StreamError) { hasMore = try await reader.receiveMore() } catch {
+            do throws(StreamError) {
+                let filling = try fill(reader)
+                if filling == .bytes { continue }
+                if filling != .end {
+                    try await reader.waitForMore(filling)
+                    continue
+                }
+            } catch {
                 throw .stream(error)
             }
-            if !hasMore { return try lastPacket(reader) }
+            return try lastPacket(reader)
         }
     }
 
@@ -95,18 +105,30 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
 
 /// The packets of a receiver as an asynchronous sequence; its iterators share one position.
 public struct ReceivedPackets<Received: Sendable>: AsyncSequence, Sendable {
-    let receiver: StreamReceiver<Received>
+    @usableFromInline let receiver: StreamReceiver<Received>
+
+    @usableFromInline
+    init(receiver: StreamReceiver<Received>) {
+        self.receiver = receiver
+    }
 
     /// Takes packets one by one.
     public struct Iterator: AsyncIteratorProtocol {
-        let receiver: StreamReceiver<Received>
+        @usableFromInline let receiver: StreamReceiver<Received>
+
+        @usableFromInline
+        init(receiver: StreamReceiver<Received>) {
+            self.receiver = receiver
+        }
 
         /// The next packet, as ``StreamReceiver/receive()``.
+        @inlinable
         public mutating func next() async throws(PacketError) -> Received? {
             try await receiver.receive()
         }
 
         /// The next packet, as ``StreamReceiver/receive()``.
+        @inlinable
         public mutating func next(
             isolation: isolated (any Actor)?
         ) async throws(PacketError) -> Received? {
@@ -115,5 +137,6 @@ public struct ReceivedPackets<Received: Sendable>: AsyncSequence, Sendable {
     }
 
     /// Begins where the last one stopped.
+    @inlinable
     public func makeAsyncIterator() -> Iterator { Iterator(receiver: receiver) }
 }

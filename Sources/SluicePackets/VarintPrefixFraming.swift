@@ -30,7 +30,9 @@ public struct VarintPrefixFraming: Framing {
             let (end, isOver) = length.count.addingReportingOverflow(Int(length.value))
             if isOver { return .poisoned(.limitExceeded(limit: limit)) }
             let missing = end - bytes.byteCount
-            if missing > 0 { return .more(missing: missing, used: 0) }
+            if missing > 0 {
+                return .lacking(missing, prefix: length.count, count: end - length.count)
+            }
             return .frame(length.count..<end, used: end)
         } catch {
             return .poisoned(error)

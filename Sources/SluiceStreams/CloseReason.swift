@@ -70,12 +70,22 @@ extension Transport {
 package protocol HandlerError: Error {
     /// Whether it is a task's cancellation, which nobody needs to be told of.
     var isCancellation: Bool { get }
+    /// Whether it says that a peer broke its connection.
+    var isReset: Bool { get }
     /// What it is counted as.
     var closeReason: CloseReason { get }
 }
 
+extension HandlerError {
+    package var isReset: Bool { false }
+}
+
 extension StreamError: HandlerError {
     package var isCancellation: Bool { self == .cancelled }
+
+    package var isReset: Bool {
+        if case .reset = self { true } else { false }
+    }
 
     package var closeReason: CloseReason {
         switch self {

@@ -72,7 +72,11 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
         let known = error as? any HandlerError
         let isCancellation = known?.isCancellation ?? false
         handlerError = isCancellation ? .cancelled : known?.closeReason ?? .handlerThrew
-        if !isCancellation { shard.handlerThrew(error, peer: transport.remoteAddress) }
+        // A peer that breaks its connection is counted; it is no fault of the handler's.
+        let isPeersBreak = known?.isReset ?? false && transport.breakReason == .reset
+        if !isCancellation, !isPeersBreak {
+            shard.handlerThrew(error, peer: transport.remoteAddress)
+        }
         transport.closeAtOnce()
     }
 

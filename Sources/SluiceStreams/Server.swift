@@ -27,6 +27,8 @@ public final class Server: @unchecked Sendable {
     private var acceptPauses = 0
     private var failure: StreamError?
     private let waits: ServerWaits
+    /// Accepts nobody yet.
+    var isHeld: Bool
 
     /// Begins to accept. On the thread of `loop`.
     init(
@@ -37,6 +39,7 @@ public final class Server: @unchecked Sendable {
         self.loop = loop
         self.listeners = listeners
         self.settings = settings
+        isHeld = settings.isHeld
         addresses = listeners.map(\.address)
         waits = ServerWaits(loop: loop)
         shards = loops.map { shardLoop in
@@ -122,7 +125,7 @@ public final class Server: @unchecked Sendable {
 
     /// Whether one more connection may be accepted.
     var hasRoom: Bool {
-        shards.reduce(0) { $0 + $1.load.load(ordering: .relaxed) } < settings.connections
+        !isHeld && shards.reduce(0) { $0 + $1.load.load(ordering: .relaxed) } < settings.connections
     }
 
     /// Hands an accepted descriptor to the loop with the fewest connections.
@@ -156,7 +159,7 @@ public final class Server: @unchecked Sendable {
     }
 
     /// A connection has ended somewhere.
-    fileprivate func roomCame() {
+    func roomCame() {
         for listener in listeners where listener.isPaused && hasRoom { listener.resume() }
     }
 
@@ -170,22 +173,6 @@ public final class Server: @unchecked Sendable {
         self.listeners = []
         for listener in listeners { listener.close() }
         waits.wake()
-    }
-}
-
-/// Tells the acceptor that a connection ended, from whichever loop it lived on.
-// @unchecked Sendable: `server` is set once, before the first connection.
-private final class RoomSignal: @unchecked Sendable {
-    private let loop: EventLoop
-    weak var server: Server?
-
-    init(loop: EventLoop) {
-        self.loop = loop
-    }
-
-    func raise() {
-        if loop.isCurrent { server?.roomCame(); return }
-        loop.postAlways { self.server?.roomCame() }
     }
 }
 

@@ -23,6 +23,8 @@ public struct ServerOptions: Sendable {
     /// Several processes may listen on the same address, the kernel spreads; off by default.
     /// socket(7), SO_REUSEPORT.
     public var reusePort = false
+    /// Listens, but accepts nobody until `release`: for services that have to start first.
+    package var isHeld = false
     /// Gets the server's reports, on its loop's thread.
     public var report: @Sendable (Report) -> Void = Report.print
 
@@ -48,7 +50,7 @@ public struct ServerOptions: Sendable {
         return ServerSettings(
             stream: try stream.checked(), listenOptions: listenOptions,
             connections: try connectionsWithinLimit(DescriptorLimit.current),
-            acceptsPerWakeUp: acceptsPerWakeUp, report: report)
+            acceptsPerWakeUp: acceptsPerWakeUp, isHeld: isHeld, report: report)
     }
 
     /// A cap that the descriptor limit cannot hold would fail in the middle of the work.
@@ -95,5 +97,6 @@ struct ServerSettings: Sendable {
     let listenOptions: ce_listen_options
     let connections: Int
     let acceptsPerWakeUp: Int
+    let isHeld: Bool
     let report: @Sendable (Report) -> Void
 }

@@ -45,23 +45,33 @@ extension StreamReader {
         transport.endReading()
     }
 
-    /// Receives once more, waiting if need be. Between `beginDecoding` and `endDecoding`.
-    ///
-    /// - Returns: false at the end of the stream.
+    /// What came of a receive.
     @usableFromInline
-    package nonisolated(nonsending) func receiveMore() async throws(StreamError) -> Bool {
-        while true {
-            switch try transport.fill() {
-            case .bytes: return true
-            case .end: return false
-            case .shareUsed: try await transport.takeTurns()
-            case .blocked:
-                let outcome =
-                    transport.isHandlerTask
-                    ? await transport.waitAsHandler() : await transport.waitAsGuest()
-                try transport.inputWaitEnded(outcome)
-            }
-        }
+    package enum Filling {
+        case bytes, blocked, shareUsed, end
+    }
+
+    /// One receive into the buffer. Between `beginDecoding` and `endDecoding`.
+    @usableFromInline
+    package func fillBuffer() throws(StreamError) -> Filling { try transport.fill() }
+
+    /// One receive into storage of the decoder's: `lend` calls what it is given at most once, with
+    /// room of one byte or more. Between `beginDecoding` and `endDecoding`, with an empty buffer.
+    @usableFromInline
+    package func fill(
+        _ lend: ((UnsafeMutableRawBufferPointer) -> Int) -> Void
+    ) throws(StreamError) -> Filling { try transport.fill(directly: lend) }
+
+    /// Waits for what a fill lacked: bytes, or a turn. Between `beginDecoding` and `endDecoding`.
+    @usableFromInline
+    package nonisolated(nonsending) func waitForMore(
+        _ filling: Filling
+    ) async throws(StreamError) {
+        if filling == .shareUsed { return try await transport.takeTurns() }
+        let outcome =
+            transport.isHandlerTask
+            ? await transport.waitAsHandler() : await transport.waitAsGuest()
+        try transport.inputWaitEnded(outcome)
     }
 
     /// Bytes asked for by one receive at most, 1 or more. On the loop's thread.

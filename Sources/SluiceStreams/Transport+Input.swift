@@ -71,26 +71,14 @@ extension Transport {
         loop.isCurrent && isolation == nil && (isHandlerTask || loop.isPreferredByCurrentTask)
     }
 
-    /// What came of asking for more bytes.
-    enum Filling {
-        case bytes
-        /// Nothing now: wait, then ask again.
-        case blocked
-        /// This turn's share is used up: let others run, then ask again.
-        case shareUsed
-        case end
-    }
+    /// What came of asking for more bytes: `blocked` says to wait and ask again, `shareUsed` to let
+    /// others run in between.
+    typealias Filling = StreamReader.Filling
 
     /// Receives more bytes into the buffer if there are any; throws once an error has ended them.
     final func fill() throws(StreamError) -> Filling {
-        while try inputIsOpen() {
-            guard state.pointee.readable.mayTry else {
-                if state.pointee.isDraining, isIdle {
-                    state.pointee.inputCut = true; continue
-                }
-                return .blocked
-            }
-            guard mayReceive else { return .shareUsed }
+        while true {
+            if let refusal = try mayFill() { return refusal }
             let room = state.pointee.input.room(from: &loop.state.pointee.blocks)
             guard let base = room.baseAddress else { preconditionFailure("a room has bytes") }
             let count = receiveOnce(
@@ -99,6 +87,34 @@ extension Transport {
                 state.pointee.input.append(count)
                 return .bytes
             }
+        }
+    }
+
+    /// The same past the empty buffer, into what `lend` lends.
+    final func fill(
+        directly lend: ((UnsafeMutableRawBufferPointer) -> Int) -> Void
+    ) throws(StreamError) -> Filling {
+        while true {
+            if let refusal = try mayFill() { return refusal }
+            var count = 0
+            lend { room in
+                guard let base = room.baseAddress, !room.isEmpty else { return 0 }
+                count = receiveOnce(into: base, count: min(room.count, receiveShare))
+                return count
+            }
+            if count > 0 {
+                state.pointee.input.expect(count)
+                return .bytes
+            }
+        }
+    }
+
+    /// Why nothing can be received now; `nil` if a receive is worth trying.
+    private func mayFill() throws(StreamError) -> Filling? {
+        while try inputIsOpen() {
+            if state.pointee.readable.mayTry { return mayReceive ? nil : .shareUsed }
+            guard state.pointee.isDraining, isIdle else { return .blocked }
+            state.pointee.inputCut = true
         }
         return .end
     }

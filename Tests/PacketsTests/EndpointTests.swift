@@ -222,7 +222,7 @@ typealias LineEndpoint = StreamEndpoint<String, String>
             let endpoint = StreamEndpoint(near.reader, near.writer, codec)
             try await far.say([0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xF0, 1])
             let waiting = await started { try await endpoint.receive() }
-            #expect(near.reader.buffered == 9)
+            #expect(near.reader.bytesReceived == 9)
             try await far.finish()
             await #expect(throws: PacketError.truncated(received: 9)) { try await waiting.value }
         }

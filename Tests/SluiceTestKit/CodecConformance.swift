@@ -22,14 +22,38 @@ public struct CodecFeed<D: PacketDecoder> where D.Received: Equatable {
         self.decoder = decoder
     }
 
-    /// Bytes arrive.
-    public mutating func feed(_ more: some Sequence<UInt8>) {
-        bytes += more
-        while poison == nil, !bytes.isEmpty {
+    /// Bytes arrive: straight into the decoder's storage where it has some, and `gathers` allows.
+    public mutating func feed(_ more: some Sequence<UInt8>, gathers: Bool = true) {
+        var arriving = Array(more)[...]
+        repeat {
+            if gathers, poison == nil, decoder.isGathering, bytes.isEmpty {
+                arriving = gather(arriving)
+            } else {
+                bytes += arriving
+                arriving = []
+            }
+            decode()
+        } while !arriving.isEmpty
+    }
+
+    /// Hands as much over as the decoder has room for; returns the rest.
+    private mutating func gather(_ arriving: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var taken = 0
+        decoder.gather { room in
+            #expect(!room.isEmpty, "a decoder that gathers has room")
+            taken = min(room.count, arriving.count)
+            room.copyBytes(from: arriving.prefix(taken))
+            return taken
+        }
+        return taken == 0 ? [] : arriving.dropFirst(taken)
+    }
+
+    private mutating func decode() {
+        while poison == nil, !bytes.isEmpty || decoder.isGathering {
             let pending = bytes
             switch decoder.decode(pending.span.bytes) {
             case .packet(let packet, let used):
-                #expect(used > 0 && used <= bytes.count, "a packet takes bytes that are there")
+                #expect(used >= 0 && used <= bytes.count, "a packet takes bytes that are there")
                 results.append(.packet(packet))
                 bytes.removeFirst(used)
             case .malformed(let error, let used):
@@ -52,7 +76,7 @@ public struct CodecFeed<D: PacketDecoder> where D.Received: Equatable {
 
     /// The stream ends.
     public mutating func end() {
-        guard poison == nil, !bytes.isEmpty else { return }
+        guard poison == nil, !bytes.isEmpty || decoder.isGathering else { return }
         let pending = bytes
         switch decoder.decodeEnd(pending.span.bytes) {
         case .packet(let packet, _): results.append(.packet(packet))
@@ -64,14 +88,14 @@ public struct CodecFeed<D: PacketDecoder> where D.Received: Equatable {
 
     /// All results of bytes that arrive in pieces of the given sizes, the last one repeated.
     public static func results(
-        _ decoder: D, _ bytes: [UInt8], pieces: [Int]
+        _ decoder: D, _ bytes: [UInt8], pieces: [Int], gathers: Bool = true
     ) -> [Decoded<D.Received>] {
         var feed = CodecFeed(decoder)
         var rest = bytes[...]
         var sizes = pieces[...]
         while !rest.isEmpty {
             let size = max(1, sizes.count > 1 ? sizes.removeFirst() : sizes.first ?? rest.count)
-            feed.feed(rest.prefix(size))
+            feed.feed(rest.prefix(size), gathers: gathers)
             rest = rest.dropFirst(size)
         }
         feed.end()
@@ -112,6 +136,8 @@ public func checkCodec<C: Codec>(
     for way in ways {
         let results = CodecFeed.results(codec, bytes, pieces: way)
         #expect(results == expected, "seed \(seed)", sourceLocation: sourceLocation)
+        let buffered = CodecFeed.results(codec, bytes, pieces: way, gathers: false)
+        #expect(buffered == expected, "seed \(seed)", sourceLocation: sourceLocation)
     }
     for cut in 0..<min(bytes.count, 300) {
         let results = CodecFeed.results(codec, Array(bytes.prefix(cut)), pieces: [3, 1])
