@@ -61,8 +61,7 @@ public final class StreamEndpoint<Sent: Sendable, Received: Sendable>: Sendable 
     /// Closes in order, with what was sent before. As ``StreamWriter/close(within:)``, but when the
     /// calling task is cancelled, what is not closed yet is aborted.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
-        await writer.close(within: within)
-        if Task.isCancelled { await abort() }
+        await sender.close(within: within)
     }
 
     /// Ends it now; as ``StreamWriter/abort()``.

@@ -67,6 +67,19 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     @inlinable
     public var packets: ReceivedPackets<Received> { ReceivedPackets(receiver: self) }
 
+    /// Whether this side has begun to close the stream. On the loop's thread.
+    public var isClosing: Bool { reader.isStreamClosing }
+
+    /// Closes the stream, the sending half too if it has one, in order. What was received and not
+    /// taken is dropped. When the calling task is cancelled, what is not closed yet is aborted.
+    public nonisolated(nonsending) func close(within: Duration? = nil) async {
+        await reader.closeStream(within: within)
+        if Task.isCancelled { await abort() }
+    }
+
+    /// Ends the stream now; as ``StreamWriter/abort()``.
+    public nonisolated(nonsending) func abort() async { await reader.abortStream() }
+
     /// The shape of every read: try, receive, try again. Specialised, but a function of its own:
     /// most packets need none of it.
     @inlinable

@@ -65,6 +65,19 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
         try result.get()
     }
 
+    /// Whether this side has begun to close the stream. On the loop's thread.
+    public var isClosing: Bool { writer.isClosing }
+
+    /// Closes the stream, the receiving half too if it has one, behind what was sent. When the
+    /// calling task is cancelled, what is not closed yet is aborted.
+    public nonisolated(nonsending) func close(within: Duration? = nil) async {
+        await writer.close(within: within)
+        if Task.isCancelled { await abort() }
+    }
+
+    /// Ends the stream now; as ``StreamWriter/abort()``.
+    public nonisolated(nonsending) func abort() async { await writer.abort() }
+
     /// Says the end to the peer behind what was sent; idempotent, and nothing happens after close.
     /// As ``StreamWriter/finishWriting()``, from anywhere.
     public nonisolated(nonsending) func sendEOF() async throws(PacketError) {

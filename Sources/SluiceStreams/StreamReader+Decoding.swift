@@ -80,6 +80,28 @@ extension StreamReader {
         transport.state.pointee.receiveLimit = Int32(clamping: count)
     }
 
+    /// Closes the stream it is a half of, for receivers that have no writer. As
+    /// ``StreamWriter/close(within:)``.
+    package nonisolated(nonsending) func closeStream(within: Duration?) async {
+        guard transport.isHome(#isolation) else {
+            return await loop.hop { await self.closeStream(within: within) }
+        }
+        transport.startClosing(within: within?.clampedNanoseconds)
+        try? await transport.waitClosed()
+    }
+
+    /// As ``StreamWriter/abort()``.
+    package nonisolated(nonsending) func abortStream() async {
+        if loop.isCurrent { return transport.startAborting() }
+        await loop.hop { self.transport.startAborting() }
+    }
+
+    /// As ``StreamWriter/isClosing``.
+    package var isStreamClosing: Bool {
+        preconditionOnLoop("isClosing", twin: "loop.spawn { }")
+        return transport.state.pointee.phase != .open
+    }
+
     /// The same call made on the loop, for errors of another floor.
     package nonisolated(nonsending) func onLoop<R: Sendable, E: Error>(
         _ body: @escaping @Sendable () async throws(E) -> R

@@ -202,6 +202,27 @@ import Testing
         }
     }
 
+    @Test func `a receiver and a sender without the other half close what they have`()
+        async throws
+    {
+        try await withLoop { _ in
+            let (readEnd, writeEnd) = try makePipe()
+            let receiver = StreamReceiver(
+                try await adoptPipe(reading: readEnd), LineCodec.lines())
+            let sender = StreamSender(try await adoptPipe(writing: writeEnd), LineCodec.lines())
+            try await sender.send("through")
+            #expect(try await receiver.receive() == "through")
+            #expect(!sender.isClosing && !receiver.isClosing)
+            let waiting = await started { try await receiver.receive() }
+            await sender.close()
+            #expect(try await waiting.value == nil)
+            await receiver.close()
+            #expect(sender.isClosing && receiver.isClosing)
+            await #expect(throws: PacketError.stream(.closed)) { try await receiver.receive() }
+            await #expect(throws: PacketError.stream(.closed)) { try await sender.send("late") }
+        }
+    }
+
     private var smallMarks: StreamOptions {
         var options = StreamOptions()
         options.highWaterMark = 4_096

@@ -180,3 +180,10 @@ public func releasing<R>(
     await far.writer.abort()
     return try result.get()
 }
+
+/// Both ends of a pipe, the caller's to close.
+public func makePipe() throws -> (reading: Int32, writing: Int32) {
+    var descriptors: [Int32] = [-1, -1]
+    try #require(pipe(&descriptors) == 0)
+    return (descriptors[0], descriptors[1])
+}

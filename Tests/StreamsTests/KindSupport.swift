@@ -100,12 +100,6 @@ func makeSocketPair() throws -> (Int32, Int32) {
     return (descriptors[0], descriptors[1])
 }
 
-func makePipe() throws -> (reading: Int32, writing: Int32) {
-    var descriptors: [Int32] = [-1, -1]
-    try #require(pipe(&descriptors) == 0)
-    return (descriptors[0], descriptors[1])
-}
-
 /// Type and permission bits of what is at a path, `nil` if nothing is.
 func mode(of path: String) -> mode_t? {
     var status = stat()
