@@ -10,4 +10,8 @@ public enum PacketBounds {
     public static let gatheredBytes = 32 << 10
     /// Bytes of it that one receive may bring: a turn's share of one connection.
     @usableFromInline package static let gatheredAtOnce = 256 << 10
+    /// Records inside records: deeper ones are refused, long before the stack is used up.
+    public static let nestingLimit = 64
+    /// Elements of one packet's arrays that take no byte: so few bytes cannot cause much work.
+    public static let emptyElements = 1_024
 }

@@ -11,6 +11,8 @@ public enum PacketError: Error, Hashable, Sendable {
     case unencodable(String)
     /// Another task is receiving on this endpoint.
     case busy
+    /// Two types of a set of packets have the same id.
+    case duplicateID(UInt64, types: [String])
 
     // The peer:
 
@@ -35,6 +37,8 @@ extension PacketError: CustomStringConvertible {
         switch self {
         case .unencodable(let reason): "the packet cannot be encoded: \(reason)"
         case .busy: "another task is receiving on this endpoint"
+        case .duplicateID(let id, let types):
+            "\(types.joined(separator: " and ")) both have the id \(id)"
         case .malformed(let reason): "malformed packet: \(reason)"
         case .limitExceeded(let limit): "a packet is longer than its limit of \(limit) bytes"
         case .truncated(let received): "the stream ended \(received) bytes into a packet"
@@ -59,7 +63,7 @@ extension PacketError: HandlerError {
         case .truncated: .truncated
         case .limitExceeded: .limitExceeded
         case .stream(let error): error.closeReason
-        case .malformed, .desynchronized, .unencodable, .busy: .handlerThrew
+        case .malformed, .desynchronized, .unencodable, .busy, .duplicateID: .handlerThrew
         }
     }
 }

@@ -12,6 +12,10 @@ import SluiceStreams
 @_cdecl("LLVMFuzzerTestOneInput")
 public func runOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let input = Array(UnsafeBufferPointer(start: start, count: count))
+    if target == "fields" {
+        runFieldsInput(input)
+        return 0
+    }
     var choices = Choices(input)
     let bytes = choices.takePayload()
     var delivery = Delivery(bytes, on: loop, &choices)
@@ -66,6 +70,9 @@ private let loop: EventLoop = {
 final class FinishedFlag: @unchecked Sendable {
     var isSet = false
 }
+
+/// What is fuzzed: the reader, unless the environment says another target.
+private let target = getenv("SLUICE_FUZZ").map { String(cString: $0) }
 
 /// With this in the environment the model has a mistake that the fuzzer has to find.
 let hasCanary = getenv("SLUICE_CANARY") != nil
