@@ -127,9 +127,6 @@ public struct FieldCoder: ~Copyable {
     /// Bytes of the record before the next field.
     public var position: Int { flushed + (cursor - base) - origin }
 
-    /// Whether all that was written still lies where it was gathered.
-    var isAllGathered: Bool { flushed == 0 }
-
     /// Bytes to read.
     @usableFromInline var remaining: Int { end - cursor }
 
@@ -148,6 +145,18 @@ public struct FieldCoder: ~Copyable {
         case .encoding, .sizing: failure = .unencodable(words)
         case .describing: printed += "…"
         }
+    }
+
+    /// A header says another size than there is.
+    @usableFromInline @inline(never)
+    mutating func failSize(_ size: Int) {
+        fail("size", "\(size), but \(remaining) bytes follow")
+    }
+
+    /// A header with a size is written twice, so it has to fit in what is gathered.
+    @usableFromInline @inline(never)
+    mutating func failLongHeader() {
+        fail("header", "more than \(Self.scratchSize) bytes")
     }
 
     /// There are fewer bytes than a field takes.
@@ -171,6 +180,7 @@ public struct FieldCoder: ~Copyable {
     // MARK: Beginning and ending
 
     /// What follows is a record of its own: its positions begin here.
+    @usableFromInline
     mutating func beginRecord(_ endianness: Endianness) {
         origin += position
         self.endianness = endianness
@@ -216,6 +226,38 @@ public struct FieldCoder: ~Copyable {
     }
 
     // MARK: Bytes
+
+    /// Whether all that was written still lies where it was gathered.
+    @usableFromInline var isAllGathered: Bool { flushed == 0 }
+
+    /// What was written, or the rest of it if it was too much to be gathered.
+    @usableFromInline var gathered: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base, count: cursor - base)
+    }
+
+    /// Replaces the first bytes that were written, by as many as it takes.
+    @usableFromInline
+    mutating func replaceBeginning(_ length: Int, with bytes: UnsafeRawBufferPointer) {
+        let growth = bytes.count - length
+        if flushed == 0, growth <= end - cursor, let source = bytes.baseAddress {
+            if growth != 0 {
+                memmove(base + bytes.count, base + length, cursor - base - length)
+                cursor += growth
+            }
+            memcpy(base, source, bytes.count)
+            return
+        }
+        flush()
+        guard let output else { return }
+        let place = output.pointee.count - flushed
+        flushed += growth
+        if growth == 0 { return output.pointee.overwrite(place, with: bytes) }
+        // A length that takes more bytes than 0 does: by a varint, in a large packet.
+        let rest = output.pointee.bytes(from: place + length)
+        output.pointee.removeAll(from: place)
+        output.pointee.append(bytes.bytes)
+        output.pointee.append(rest)
+    }
 
     /// Gives what was gathered to the output.
     @usableFromInline @inline(never)
@@ -266,5 +308,17 @@ public struct FieldCoder: ~Copyable {
         }
         defer { cursor += count }
         return UnsafeRawBufferPointer(start: cursor, count: count)
+    }
+}
+
+extension PacketOutput {
+    /// Replaces bytes that this packet has appended.
+    fileprivate mutating func overwrite(_ place: Int, with bytes: UnsafeRawBufferPointer) {
+        for index in stride(from: 0, to: bytes.count, by: 8) {
+            let width = min(8, bytes.count - index)
+            var bits: UInt64 = 0
+            for offset in 0..<width { bits |= UInt64(bytes[index + offset]) << UInt64(8 * offset) }
+            fill(place + index, with: bits, width: width, .little)
+        }
     }
 }

@@ -29,25 +29,30 @@ public protocol PacketHeader: Record {
 }
 
 /// A header that also says how long the packet is, which may frame a stream by itself:
-/// ``PacketFraming``.
+/// ``PacketFraming``. It has at most 256 bytes.
 public protocol SizedPacketHeader: PacketHeader {}
 
 extension PacketHeader {
     /// Not said.
+    @inlinable
     public var size: Int {
         get { 0 }
         set {}
     }
     /// It is not.
+    @inlinable
     public static var saysSize: Bool { false }
     /// Nothing to take.
+    @inlinable
     public mutating func fill(from packet: any Packet) {}
     /// Nothing to give.
+    @inlinable
     public func apply(to packet: inout any Packet) {}
 }
 
 extension SizedPacketHeader {
     /// It is.
+    @inlinable
     public static var saysSize: Bool { true }
 }
 
@@ -57,9 +62,11 @@ public struct IDHeader<Number: FieldScalar & FixedWidthInteger & UnsignedInteger
     public var id: UInt64 = 0
 
     /// The id 0.
+    @inlinable
     public init() {}
 
     /// The id.
+    @inlinable
     public mutating func fields(_ wire: inout FieldCoder) {
         wire.value("id", &id, as: Number.self)
     }
@@ -71,9 +78,11 @@ public struct VarintIDHeader: PacketHeader {
     public var id: UInt64 = 0
 
     /// The id 0.
+    @inlinable
     public init() {}
 
     /// The id.
+    @inlinable
     public mutating func fields(_ wire: inout FieldCoder) {
         wire.varint("id", &id)
     }

@@ -23,7 +23,7 @@ public struct PacketSerializer<Header: PacketHeader>: Serializer {
     public let trailing: TrailingBytes
     /// What becomes of packets that are not in the set.
     public let unknown: UnknownPackets
-    private let table: PacketTable
+    @usableFromInline let table: PacketTable
 
     init(
         _ packets: PacketSet, _ endianness: Endianness, in context: (any Hashable & Sendable)?,
@@ -50,25 +50,33 @@ public struct PacketSerializer<Header: PacketHeader>: Serializer {
     // MARK: Reading
 
     /// The packet of exactly these bytes.
+    ///
+    /// Inlinable, so that the header's fields are visited without witnesses: half of the time.
+    @inlinable
     public func deserialize(_ bytes: RawSpan) throws(PacketError) -> any SluicePackets.Packet {
         try bytes.withUnsafeBytes { bytes throws(PacketError) in
             var wire = FieldCoder(decoding: bytes, endianness, in: context)
             var header = Header()
             header.fields(&wire)
-            if Header.saysSize, header.size != wire.remaining {
-                wire.fail("size", "\(header.size), but \(wire.remaining) bytes follow")
-            }
+            if Header.saysSize, header.size != wire.remaining { wire.failSize(header.size) }
             if wire.hasFailed { try wire.endDecoding(Header.self, .ignored) }
             wire.beginRecord(endianness)
-            var packet: any SluicePackets.Packet
-            if let type = table.type(header.id) {
-                packet = try decode(type, &wire)
-            } else {
-                packet = try decodeUnknown(header.id, &wire)
-            }
+            var packet = try decode(header.id, &wire)
             header.apply(to: &packet)
             return packet
         }
+    }
+
+    @usableFromInline
+    func decode(
+        _ id: UInt64, _ wire: inout FieldCoder
+    ) throws(PacketError) -> any SluicePackets.Packet {
+        if let type = table.type(id) { return try decode(type, &wire) }
+        if unknown == .refused { throw .malformed("no packet has the id \(id)") }
+        var packet = UnknownPacket(id, [])
+        packet.fields(&wire)
+        try wire.endDecoding(UnknownPacket.self, .refused)
+        return packet
     }
 
     private func decode<P: SluicePackets.Packet>(
@@ -80,82 +88,73 @@ public struct PacketSerializer<Header: PacketHeader>: Serializer {
         return packet
     }
 
-    private func decodeUnknown(
-        _ id: UInt64, _ wire: inout FieldCoder
-    ) throws(PacketError) -> any SluicePackets.Packet {
-        if unknown == .refused { throw .malformed("no packet has the id \(id)") }
-        var packet = UnknownPacket(id, [])
-        packet.fields(&wire)
-        try wire.endDecoding(UnknownPacket.self, .refused)
-        return packet
-    }
-
     // MARK: Writing
 
     /// The header's bytes and the fields'.
     ///
     /// - Throws: ``PacketError/unencodable(_:)``, also for a packet that is not in the set.
+    @inlinable
     public func serialize(
         _ packet: any SluicePackets.Packet, into output: inout PacketOutput
     ) throws(PacketError) {
-        try encode(packet, into: &output)
-    }
-
-    private func encode<P: SluicePackets.Packet>(
-        _ packet: P, into output: inout PacketOutput
-    ) throws(PacketError) {
-        guard let id = packet.id(in: context) else {
-            throw .unencodable("\(P.self) has no id in this context")
-        }
-        guard P.self == UnknownPacket.self || table.type(id) == P.self else {
-            throw .unencodable("\(P.self) is not in the set")
-        }
         var header = Header()
         header.fill(from: packet)
-        header.id = id
+        header.id = try id(of: packet)
         header.size = 0
-        let place = output.count
-        try FieldCoder.encode(header, into: &output, endianness, in: context)
-        let body = output.count
-        try FieldCoder.encode(packet, into: &output, endianness, in: context)
-        if Header.saysSize, output.count > body {
-            header.size = output.count - body
-            try replace(header, at: place, body, &output)
+        try withUnsafeTemporaryAllocation(byteCount: FieldCoder.scratchSize, alignment: 16) {
+            scratch throws(PacketError) in
+            try withUnsafeMutablePointer(to: &output) { output throws(PacketError) in
+                var wire = FieldCoder(
+                    encodingInto: output, scratch: scratch, endianness, in: context)
+                header.fields(&wire)
+                let length = wire.position
+                if wire.hasFailed { try wire.endEncoding(Header.self) }
+                wire.beginRecord(endianness)
+                try encodeFields(of: packet, &wire)
+                if Header.saysSize {
+                    header.size = wire.position
+                    try replace(header, length, &wire)
+                }
+                try wire.endEncoding(Header.self)
+            }
         }
     }
 
     /// Writes the header once more, now that the size is known.
-    private func replace(
-        _ header: Header, at place: Int, _ body: Int, _ output: inout PacketOutput
+    @inlinable
+    func replace(
+        _ header: Header, _ length: Int, _ wire: inout FieldCoder
     ) throws(PacketError) {
         try withUnsafeTemporaryAllocation(byteCount: FieldCoder.scratchSize, alignment: 16) {
             scratch throws(PacketError) in
-            var wire = FieldCoder(
+            var again = FieldCoder(
                 encodingInto: nil, scratch: scratch, endianness, in: context)
             var header = header
-            header.fields(&wire)
-            if !wire.hasFailed, wire.isAllGathered, wire.position == body - place {
-                output.overwrite(
-                    place, with: UnsafeRawBufferPointer(rebasing: scratch[..<wire.position]))
-                return
-            }
-            // A length that takes another number of bytes, which is seldom.
-            let fields = output.bytes(from: body)
-            output.removeAll(from: place)
-            try FieldCoder.encode(header, into: &output, endianness, in: context)
-            output.append(fields)
+            header.fields(&again)
+            if !again.isAllGathered { again.failLongHeader() }
+            if again.hasFailed { try again.endEncoding(Header.self) }
+            wire.replaceBeginning(length, with: again.gathered)
         }
     }
-}
 
-extension PacketOutput {
-    /// Replaces bytes that this packet has appended.
-    fileprivate mutating func overwrite(_ place: Int, with bytes: UnsafeRawBufferPointer) {
-        for index in stride(from: 0, to: bytes.count, by: 8) {
-            let width = min(8, bytes.count - index)
-            var bits: UInt64 = 0
-            for offset in 0..<width { bits |= UInt64(bytes[index + offset]) << UInt64(8 * offset) }
-            fill(place + index, with: bits, width: width, .little)
+    @usableFromInline
+    func id(of packet: any SluicePackets.Packet) throws(PacketError) -> UInt64 {
+        let type = Swift.type(of: packet)
+        guard let id = packet.id(in: context) else {
+            throw .unencodable("\(type) has no id in this context")
         }
+        guard table.type(id) == type || type == UnknownPacket.self else {
+            throw .unencodable("\(type) is not in the set")
+        }
+        return id
+    }
+
+    @usableFromInline
+    func encodeFields<P: SluicePackets.Packet>(
+        of packet: P, _ wire: inout FieldCoder
+    ) throws(PacketError) {
+        var packet = packet
+        packet.fields(&wire)
+        if wire.hasFailed { try wire.endEncoding(P.self) }
     }
 }

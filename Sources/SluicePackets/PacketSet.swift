@@ -57,6 +57,7 @@ public enum UnknownPackets: Hashable, Sendable {
 }
 
 /// The kinds of a set by their ids in one context.
+@usableFromInline
 final class PacketTable: Sendable {
     /// Ids below 256, which most are.
     private let small: [(any Packet.Type)?]

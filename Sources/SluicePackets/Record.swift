@@ -42,6 +42,35 @@ extension Record {
         return "\(Self.self)(\(wire.printed))"
     }
 
+    /// Reads a record from exactly these bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: all of it, and nothing else.
+    ///   - endianness: of integers and floats that do not say their own.
+    ///   - context: what fields may ask for.
+    /// - Throws: ``PacketError/malformed(_:)``.
+    @inlinable
+    public init(
+        decoding bytes: [UInt8], _ endianness: Endianness,
+        in context: (any Hashable & Sendable)? = nil
+    ) throws(PacketError) {
+        self = try RecordSerializer(Self.self, endianness, context: context)
+            .deserialize(bytes.span.bytes)
+    }
+
+    /// The record's bytes.
+    ///
+    /// - Parameters: as for reading.
+    /// - Throws: ``PacketError/unencodable(_:)``.
+    @inlinable
+    public func encoded(
+        _ endianness: Endianness, in context: (any Hashable & Sendable)? = nil
+    ) throws(PacketError) -> [UInt8] {
+        try PacketOutput.bytes { output throws(PacketError) in
+            try FieldCoder.encode(self, into: &output, endianness, in: context)
+        }
+    }
+
     /// Bytes of the record's defaults if all its fields are of fixed size, else `nil`.
     ///
     /// It cannot see a condition in ``fields(_:)``, nor that a count is another field's value.

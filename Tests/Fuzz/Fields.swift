@@ -32,14 +32,15 @@ private func checkRepeats<S: Serializer>(
     _ serializer: S, _ bytes: [UInt8], isSame: (S.Packet, S.Packet) -> Bool
 ) {
     guard let packet = try? serializer.deserialize(bytes.span.bytes) else { return }
-    _ = "\(packet)"
+    // Printing takes longer than all the rest.
+    let words = bytes.count % 8 == 0 ? "\(packet)" : ""
     do {
         let first = try written(packet, serializer)
         let again = try serializer.deserialize(first.span.bytes)
         guard try written(again, serializer) == first else {
             fail("written twice, \(packet) differs")
         }
-        let isCanary = hasCanary && "\(packet)".contains("kind: 3")
+        let isCanary = hasCanary && words.contains("kind: 3")
         guard isSame(packet, again), !isCanary else { fail("fields: \(packet) is not \(again)") }
     } catch {
         fail("what was read cannot be written and read again: \(packet): \(error)")

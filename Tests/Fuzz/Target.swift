@@ -74,7 +74,8 @@ final class FinishedFlag: @unchecked Sendable {
 /// What is fuzzed: the reader, unless the environment says another target.
 private let target = getenv("SLUICE_FUZZ").map { String(cString: $0) }
 
-/// With this in the environment the model has a mistake that the fuzzer has to find.
+/// With this in the environment the model, or the check of fields, has a mistake that the fuzzer
+/// has to find.
 let hasCanary = getenv("SLUICE_CANARY") != nil
 
 /// Ends the process as libFuzzer wants it; the message stands above its report.

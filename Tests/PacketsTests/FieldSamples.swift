@@ -9,10 +9,7 @@ import Testing
 func encoded<R: Record>(
     _ record: R, _ endianness: Endianness = .little, in context: (any Hashable & Sendable)? = nil
 ) throws(PacketError) -> [UInt8] {
-    try PacketOutput.bytes { output throws(PacketError) in
-        try RecordSerializer(R.self, endianness, context: context)
-            .serialize(record, into: &output)
-    }
+    try record.encoded(endianness, in: context)
 }
 
 /// The record of the bytes, little endian as pak's.
@@ -20,7 +17,7 @@ func decoded<R: Record>(
     _ type: R.Type, _ bytes: [UInt8], _ endianness: Endianness = .little,
     in context: (any Hashable & Sendable)? = nil
 ) throws(PacketError) -> R {
-    try RecordSerializer(R.self, endianness, context: context).deserialize(bytes.span.bytes)
+    try R(decoding: bytes, endianness, in: context)
 }
 
 /// The record has these bytes, comes back from them, and from no beginning of them.

@@ -40,6 +40,36 @@ import Testing
         }
     }
 
+    @Test func `a header's size is right for packets of every length, and a long one is refused`()
+        throws
+    {
+        let set: PacketSet = [Blob.self]
+        let fixed = try set.serializer(Head.self, .big)
+        let varying = try set.serializer(VarintHead.self, .big)
+        for count in [0, 1, 127, 128, 251, 252, 253, 254, 255, 256, 300, 4_095, 4_096, 20_000] {
+            let blob = Blob(bytes: TestBytes.make(count: count))
+            let size = UInt16(count)
+            #expect(
+                try fixed.bytes(blob) == [UInt8(size >> 8), UInt8(size & 0xFF), 9] + blob.bytes)
+            let prefix = PacketOutput.bytes { Varint.leb128.append(UInt64(count), to: &$0) }
+            #expect(try varying.bytes(blob) == [9] + prefix + blob.bytes)
+            #expect(try varying.packet([9] + prefix + blob.bytes).isEqual(to: blob))
+        }
+        struct LongHead: SizedPacketHeader {
+            var id: UInt64 = 0
+            var size = 0
+            var text = String(repeating: "x", count: 300)
+            mutating func fields(_ wire: inout FieldCoder) {
+                wire.text("text", &text, .prefixed(.uint16))
+                wire.value("id", &id, as: UInt8.self)
+                wire.value("size", &size, as: UInt8.self)
+            }
+        }
+        #expect(throws: unencodable("LongHead.header: more than 256 bytes")) {
+            try set.serializer(LongHead.self, .big).bytes(Blob(bytes: [1]))
+        }
+    }
+
     // PACKETS 71
     @Test func `a packet nobody knows keeps its bytes and is sent on as it came`() throws {
         let serializer = try samplePackets.serializer(.big)
