@@ -48,7 +48,11 @@ extension FieldCoder {
     public mutating func array<R: Record>(
         _ label: StaticString, _ values: inout [R], _ extent: Extent
     ) {
-        array(label, &values, extent, of: R()) { wire, record in record.fields(&wire) }
+        array(label, &values, extent, of: R()) { wire, record in
+            let outer = wire.endianness
+            record.fields(&wire)
+            wire.endianness = outer
+        }
     }
 
     /// An array of anything.

@@ -76,11 +76,13 @@ final class PacketTable: Sendable {
             }
             if id < 256 { small[Int(id)] = type } else { large[id] = type }
         }
-        self.small = small
+        // A connection with a context of its own has a table of its own: as short as can be.
+        self.small = Array(small[..<((small.lastIndex { $0 != nil } ?? -1) + 1)])
         self.large = large
     }
 
     func type(_ id: UInt64) -> (any Packet.Type)? {
-        id < 256 ? small[Int(id)] : large[id]
+        if id < UInt64(small.count) { return small[Int(id)] }
+        return id < 256 ? nil : large[id]
     }
 }
