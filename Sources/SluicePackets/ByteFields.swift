@@ -21,10 +21,12 @@ extension FieldCoder {
         if mode == .describing { return note(label, text: value) }
         if mode == .decoding {
             guard let bytes = readText(label, extent) else { return }
-            guard let text = String(validating: bytes, as: UTF8.self) else {
-                return fail(label, "not UTF-8")
-            }
-            value = text
+            // Not `String(validating:)`, which is generic and looks its own types up in each call.
+            guard
+                let valid = try? UTF8Span(
+                    validating: bytes.assumingMemoryBound(to: UInt8.self).span)
+            else { return fail(label, "not UTF-8") }
+            value = String(copying: valid)
         } else {
             var text = value
             text.withUTF8 { writeText(label, UnsafeRawBufferPointer($0), extent) }
