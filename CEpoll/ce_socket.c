@@ -170,6 +170,14 @@ ssize_t ce_receive_message(struct ce_reactor *reactor, int fd, struct msghdr *me
     return result;
 }
 
+ssize_t ce_send_message(struct ce_reactor *reactor, int fd, const struct msghdr *message,
+                        int flags) {
+    ssize_t result;
+    CE_RETRY(result, reactor->system.sendmsg(reactor->system.state, fd, message,
+                                             flags | MSG_NOSIGNAL));
+    return result;
+}
+
 static int shut(struct ce_reactor *reactor, int fd, int how) {
     int result;
     CE_RETRY(result, reactor->system.shutdown(reactor->system.state, fd, how));

@@ -5,6 +5,8 @@
 // Pointers stay the caller's; nothing is kept but the call table, which is copied. No callbacks.
 // One thread at a time uses a reactor; the one exception is ce_wake, which any thread may call
 // until ce_reactor_close begins.
+//
+// The whole contract stands in one header, hence more than 400 lines.
 #ifndef CEPOLL_H
 #define CEPOLL_H
 
@@ -29,9 +31,9 @@ struct ce_reactor;
 //
 // Every system call of a reactor goes through its table. Each function gets `state` first, does one
 // call as the man page of its name says, and returns its result or -errno (-EINTR included: the
-// caller retries). The clocks cannot fail. The one call around it is a write(2) in the handler of
-// ce_signal_open, which belongs to no reactor. A test gives a table of its own: it may fail a call,
-// shorten a read or a write, say EAGAIN first, or run a virtual clock.
+// caller retries). The clocks cannot fail. The calls around it belong to no reactor: a write(2) in
+// the handler of ce_signal_open, close(2) in ce_discard. A test gives a table of its own: it may
+// fail a call, shorten a read or a write, say EAGAIN first, or run a virtual clock.
 struct ce_system {
     void *state;
     int (*epoll_create1)(void *state, int flags);
@@ -236,6 +238,10 @@ ssize_t ce_send(struct ce_reactor *reactor, int fd, const struct iovec *pieces, 
 // recvmsg(2); MSG_CMSG_CLOEXEC is added, so that received descriptors are close-on-exec.
 ssize_t ce_receive_message(struct ce_reactor *reactor, int fd, struct msghdr *message, int flags);
 
+// sendmsg(2); MSG_NOSIGNAL is added.
+ssize_t ce_send_message(struct ce_reactor *reactor, int fd, const struct msghdr *message,
+                        int flags);
+
 // shutdown(2) of the sending half; of both halves.
 int ce_finish(struct ce_reactor *reactor, int fd);
 int ce_shutdown(struct ce_reactor *reactor, int fd);
@@ -267,6 +273,47 @@ int ce_peer_credentials(struct ce_reactor *reactor, int fd, struct ce_credential
 // getsockname(2) and getpeername(2).
 int ce_local_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
 int ce_remote_address(struct ce_reactor *reactor, int fd, struct ce_address *address);
+
+// ---- Ancillary data (any thread, no reactor) ---------------------------------------------------
+//
+// The control messages of ce_send_message and ce_receive_message, cmsg(3): a buffer of items, each
+// with level, type and data. Neither function reads or writes outside the bytes it is given.
+
+enum {
+    CE_RIGHTS = 1,             // SCM_RIGHTS, unix(7), of SOL_SOCKET: an array of int
+    CE_CREDENTIALS = 2,        // SCM_CREDENTIALS, likewise: one struct ce_credentials
+    CE_DESCRIPTORS_MAX = 253,  // SCM_MAX_FD: of one message; sendmsg(2) says EINVAL to more
+};
+
+struct ce_ancillary_item {
+    int level;
+    int type;
+    const void *data;  // inside the buffer, perhaps unaligned; NULL never
+    size_t length;     // bytes of data; the padding behind them is no part of it
+};
+
+// Takes the next item out of the `length` bytes of `control`. *offset is 0 at first and moved
+// behind the item. Returns 1 with *item filled, 0 at the end (also if what is left is no whole
+// header), -EBADMSG for an item shorter than its header or longer than what is left; *offset stays
+// where it is then, so that every later call says the same.
+//
+// A received SCM_RIGHTS item may hold more descriptors than room was made for, since the kernel
+// fills the padding too: all of them are open and the receiver's.
+int ce_ancillary_next(const void *control, size_t length, size_t *offset,
+                      struct ce_ancillary_item *item);
+
+// Appends an item of `count` bytes at *length of the buffer, pads it with zeros and moves *length
+// behind it; -ENOBUFS if it does not fit, and nothing is changed then. The buffer is aligned as
+// malloc(3) does it if the kernel is to take it.
+int ce_ancillary_append(void *control, size_t capacity, size_t *length, int level, int type,
+                        const void *data, size_t count);
+
+// Bytes that an item with so much data takes, its padding included: CMSG_SPACE of cmsg(3).
+size_t ce_ancillary_space(size_t count);
+
+// close(2) without a reactor, of a descriptor that came by recvmsg(2) and that no reactor has seen:
+// its owner may be on any thread, and may outlive them all.
+int ce_discard(int fd);
 
 // ---- Unix sockets with a path -------------------------------------------------------------------
 //
