@@ -22,6 +22,10 @@ int ce_adopt(struct ce_reactor *reactor, int fd) {
     return result < 0 ? result : set_flag(reactor, fd, F_GETFL, F_SETFL, O_NONBLOCK);
 }
 
+int ce_duplicate(struct ce_reactor *reactor, int fd) {
+    return control(reactor, fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static int check_stream(struct ce_reactor *reactor, int fd) {
     int type = 0;
     const int result = ce_get_option(reactor, fd, SOL_SOCKET, SO_TYPE, &type);

@@ -282,6 +282,7 @@ int ce_remote_address(struct ce_reactor *reactor, int fd, struct ce_address *add
 enum {
     CE_RIGHTS = 1,             // SCM_RIGHTS, unix(7), of SOL_SOCKET: an array of int
     CE_CREDENTIALS = 2,        // SCM_CREDENTIALS, likewise: one struct ce_credentials
+    CE_PROCESS = 4,            // SCM_PIDFD, likewise: one int, a descriptor too; Linux 6.5
     CE_DESCRIPTORS_MAX = 253,  // SCM_MAX_FD: of one message; sendmsg(2) says EINVAL to more
 };
 
@@ -311,8 +312,8 @@ int ce_ancillary_append(void *control, size_t capacity, size_t *length, int leve
 // Bytes that an item with so much data takes, its padding included: CMSG_SPACE of cmsg(3).
 size_t ce_ancillary_space(size_t count);
 
-// close(2) without a reactor, of a descriptor that came by recvmsg(2) and that no reactor has seen:
-// its owner may be on any thread, and may outlive them all.
+// close(2) without a reactor, of a descriptor that no reactor has seen, such as one that came by
+// recvmsg(2): its owner may be on any thread, and may outlive them all.
 int ce_discard(int fd);
 
 // ---- Unix sockets with a path -------------------------------------------------------------------
@@ -351,6 +352,10 @@ int ce_unlink_file(struct ce_reactor *reactor, const struct ce_address *address,
 // Makes a descriptor close-on-exec and nonblocking, fcntl(2). The second belongs to the open file:
 // whoever shares it sees it too. Nothing is changed that is so already.
 int ce_adopt(struct ce_reactor *reactor, int fd);
+
+// Another descriptor of the same open file, close-on-exec: fcntl(2), F_DUPFD_CLOEXEC. It is no
+// business of the reactor: ce_discard closes it.
+int ce_duplicate(struct ce_reactor *reactor, int fd);
 
 // Check that a descriptor is a stream socket that listens (SO_ACCEPTCONN), or is connected (an end
 // of a socketpair(2) too), fill the addresses, and adopt it. -ENOTSOCK if it is no socket, -EINVAL

@@ -48,12 +48,7 @@ final class DecoderBox<D: PacketDecoder> {
             packetEnded(used, reader)
             return packet
         case .more(let missing, let used):
-            reader.markDecoded(used)
-            // Compared before it is added: a length from the wire may be anything.
-            let rest = bytes.count - used
-            state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
-            // It may become whole without a byte in the buffer.
-            if state.pointee.decoder.isGathering { state.pointee.wanted = 0 }
+            moreIsMissing(missing, used: used, of: bytes.count, reader)
             return nil
         case .malformed(let error, let used):
             packetEnded(used, reader)
@@ -93,8 +88,18 @@ final class DecoderBox<D: PacketDecoder> {
     }
 
     @inlinable
-    func packetEnded(_ used: Int, _ reader: StreamReader) {
+    func moreIsMissing(_ missing: Int, used: Int, of count: Int, _ reader: StreamReader) {
         reader.markDecoded(used)
+        // Compared before it is added: a length from the wire may be anything.
+        let rest = count - used
+        state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
+        // It may become whole without a byte in the buffer.
+        if state.pointee.decoder.isGathering { state.pointee.wanted = 0 }
+    }
+
+    @inlinable
+    func packetEnded(_ used: Int, _ reader: StreamReader) {
+        reader.packetEnded(used)
         state.pointee.wanted = 1
     }
 }

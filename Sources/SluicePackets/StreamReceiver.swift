@@ -17,6 +17,8 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     @usableFromInline let nextPacket: (StreamReader) throws(PacketError) -> Received?
     @usableFromInline let fill: (StreamReader) throws(StreamError) -> StreamReader.Filling
     @usableFromInline let lastPacket: (StreamReader) throws(PacketError) -> Received?
+    @usableFromInline let packetAhead: (StreamReader, Ahead) throws(PacketError) -> Received?
+    @usableFromInline let isGathering: () -> Bool
 
     /// Joins a reader and a decoder. Any thread.
     ///
@@ -30,6 +32,8 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         nextPacket = { reader throws(PacketError) in try box.next(from: reader) }
         fill = { reader throws(StreamError) in try box.fill(from: reader) }
         lastPacket = { reader throws(PacketError) in try box.last(from: reader) }
+        packetAhead = { reader, ahead throws(PacketError) in try box.next(from: reader, ahead) }
+        isGathering = { box.state.pointee.decoder.isGathering }
     }
 
     /// The loop it lives on.
@@ -86,11 +90,7 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     @inline(never)
     nonisolated(nonsending) func receiveSlowly() async throws(PacketError) -> Received? {
         guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
-        do throws(StreamError) {
-            try await reader.beginDecoding()
-        } catch {
-            throw error == .busy ? .busy : .stream(error)
-        }
+        try await beginReceiving()
         defer { reader.endDecoding() }
         while true {
             if let packet = try nextPacket(reader) { return packet }
@@ -105,6 +105,14 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
                 throw .stream(error)
             }
             return try lastPacket(reader)
+        }
+    }
+
+    /// Begins a receive: refuses a second one.
+    @usableFromInline
+    nonisolated(nonsending) func beginReceiving() async throws(PacketError) {
+        do throws(StreamError) { try await reader.beginDecoding() } catch {
+            throw error == .busy ? .busy : .stream(error)
         }
     }
 

@@ -94,6 +94,12 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether it is one of a Unix socket.
+    package var isUnix: Bool {
+        if case .unix = storage { return true }
+        return false
+    }
+
     /// Whether a socket could be bound to one and connected to the other.
     package func isSameFamily(as other: SocketAddress) -> Bool {
         switch (storage, other.storage) {

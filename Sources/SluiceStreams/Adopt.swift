@@ -34,6 +34,24 @@ public nonisolated(nonsending) func adoptSocket(
     return (StreamReader(transport), StreamWriter(transport))
 }
 
+/// Makes a stream of a connected stream socket that somebody has passed; otherwise as for a number.
+///
+/// - Parameter descriptor: closed if this throws.
+public nonisolated(nonsending) func adoptSocket(
+    _ descriptor: consuming OwnedDescriptor, on loop: EventLoop? = nil,
+    options: StreamOptions = StreamOptions()
+) async throws(StreamError) -> StreamPair {
+    do throws(StreamError) {
+        let pair = try await adoptSocket(descriptor.number, on: loop, options: options)
+        _ = descriptor.take()
+        return pair
+    } catch {
+        // A failed system call has cost the descriptor already.
+        if case .system = error { _ = descriptor.take() }
+        throw error
+    }
+}
+
 /// Makes a reader of a pipe's reading end, a FIFO or a terminal: anything pollable that is read.
 ///
 /// Otherwise as `adoptSocket`. A regular file is not pollable and is refused with EPERM.
@@ -93,6 +111,7 @@ public nonisolated(nonsending) func staple(
     precondition(reader.loop === writer.loop, "stapled halves live on one loop")
     await writer.loop.hop {
         writer.transport.partner = reader.transport
+        writer.transport.stapled = reader.transport
         reader.transport.state.pointee.readWatch?.outgoing = writer.transport
     }
     return (reader, writer)

@@ -24,6 +24,8 @@ package enum StreamBounds {
     package static let referencedArrayBytes = 4_096
     /// A drain that finds this much queued sends it at once instead of at the end of the turn.
     package static let eagerFlushBytes = 16_384
+    /// Descriptors kept open for one stream until its peer takes them: four full messages.
+    package static let descriptorsQueued = 1_012
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
     package static let lingerBytes: Int32 = 1 << 20
     /// More output than this a peer takes bit by bit, TCP's first window; less at once.

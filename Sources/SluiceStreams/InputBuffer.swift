@@ -29,6 +29,13 @@ package struct InputBuffer {
         return UnsafeRawBufferPointer(start: block + start, count: end &- start)
     }
 
+    /// The unread bytes, and so many behind them that lie in the room but were not appended.
+    package func bytes(andBehind count: Int) -> UnsafeRawBufferPointer {
+        guard let block else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        assert(count >= 0 && end + count <= capacity)
+        return UnsafeRawBufferPointer(start: block + start, count: end &- start &+ count)
+    }
+
     /// A copy of the first `count` unread bytes.
     package func prefix(_ count: Int) -> [UInt8] {
         assert(count <= self.count)

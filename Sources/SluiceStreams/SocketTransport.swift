@@ -16,6 +16,10 @@ final class SocketTransport: Transport, @unchecked Sendable {
     private var fd: Int32
     private let remote: SocketAddress?
     private var local: SocketAddress?
+    /// A Unix socket: descriptors may come with its bytes.
+    private let isUnix: Bool
+    /// Asked for once.
+    private var peerCredentials: PeerCredentials?
 
     /// Takes over a connected, nonblocking descriptor, also when it throws (it is closed then).
     ///
@@ -30,6 +34,7 @@ final class SocketTransport: Transport, @unchecked Sendable {
         self.fd = fd
         self.local = local
         self.remote = remote
+        isUnix = (remote ?? local)?.isUnix ?? false
         super.init(loop: loop, settings: settings)
         loop.admit(self)
         let interest = CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue | CE_EDGE.rawValue
@@ -43,8 +48,50 @@ final class SocketTransport: Transport, @unchecked Sendable {
     }
 
     override func receive(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
-        ce_receive(loop.reactor, fd, buffer, count)
+        guard isUnix else { return ce_receive(loop.reactor, fd, buffer, count) }
+        if let collector {
+            let taken = collector(buffer, count)
+            if taken < count, taken > 0 { loop.signal(self, readinessIn) }
+            return taken
+        }
+        // Without room for them the kernel drops descriptors that nobody has asked for.
+        let message = receive(into: buffer, count: count, isLook: false, nil)
+        // A receive stops behind such a message, so that a short one does not mean the end of what
+        // is there.
+        if message.isCut, message.count < count { loop.signal(self, readinessIn) }
+        return message.count
     }
+
+    override func receive(
+        into buffer: UnsafeMutableRawPointer, count: Int, isLook: Bool,
+        _ control: UnsafeMutableRawBufferPointer?
+    ) -> ReceivedMessage {
+        var piece = iovec(iov_base: buffer, iov_len: count)
+        return withUnsafeMutablePointer(to: &piece) { piece in
+            var message = msghdr()
+            (message.msg_iov, message.msg_iovlen) = (piece, 1)
+            message.msg_control = control?.baseAddress
+            message.msg_controllen = control?.count ?? 0
+            let flags = isLook ? Int32(MSG_PEEK) : 0
+            let received = ce_receive_message(loop.reactor, fd, &message, flags)
+            return ReceivedMessage(
+                count: received, control: message.msg_controllen,
+                isCut: message.msg_flags & Int32(MSG_CTRUNC) != 0)
+        }
+    }
+
+    override func transmit(
+        _ pieces: UnsafePointer<iovec>, count: Int, control: UnsafeRawBufferPointer
+    ) -> Int {
+        var message = msghdr()
+        message.msg_iov = UnsafeMutablePointer(mutating: pieces)
+        message.msg_iovlen = count
+        message.msg_control = UnsafeMutableRawPointer(mutating: control.baseAddress)
+        message.msg_controllen = control.count
+        return ce_send_message(loop.reactor, fd, &message, 0)
+    }
+
+    override var passesDescriptors: Bool { isUnix }
 
     override func transmit(_ pieces: UnsafePointer<iovec>, count: Int) -> Int {
         ce_send(loop.reactor, fd, pieces, count)
@@ -103,25 +150,17 @@ final class SocketTransport: Transport, @unchecked Sendable {
         }
     }
 
-    /// SO_PEERCRED of a Unix peer.
+    /// SO_PEERCRED of a Unix peer, which never changes.
     func credentials() throws(StreamError) -> PeerCredentials {
+        if let peerCredentials { return peerCredentials }
         guard fd >= 0 else { throw .closed }
         var credentials = ce_credentials()
         let result = ce_peer_credentials(loop.reactor, fd, &credentials)
         guard result == 0 else {
             throw .system(SystemError(call: "getsockopt", errno: result))
         }
-        return PeerCredentials(
-            process: credentials.process, user: credentials.user, group: credentials.group)
+        let known = PeerCredentials(credentials)
+        peerCredentials = known
+        return known
     }
-}
-
-/// Who is at the other end of a Unix socket, as of the time it connected; unix(7), SO_PEERCRED.
-public struct PeerCredentials: Hashable, Sendable {
-    /// Process id.
-    public let process: Int32
-    /// User id.
-    public let user: UInt32
-    /// Group id.
-    public let group: UInt32
 }

@@ -16,6 +16,12 @@ public enum StreamError: Error, Hashable, Sendable {
     case outputFull(queued: Int)
     /// An option is out of its range.
     case invalidOption(name: String, rule: String)
+    /// This kind of stream or socket cannot do that; nothing of it was done.
+    case unsupported(String)
+    /// The stream has nothing to say under this attribute's name.
+    case unavailable(String)
+    /// More descriptors than one message, or one stream's queue, may hold; nothing was sent.
+    case tooManyDescriptors(Int, limit: Int)
 
     // The task:
 
@@ -40,6 +46,9 @@ public enum StreamError: Error, Hashable, Sendable {
     /// The peer has kept a read waiting beyond a deadline of the stream's options. Reads are over;
     /// what is written still leaves.
     case peerTimedOut(PeerDeadline)
+    /// More descriptors came than the call or this process has room for (recvmsg(2), MSG_CTRUNC).
+    /// All that came are closed, and what they came with is lost; the stream goes on behind it.
+    case ancillaryTruncated
 
     // The system:
 
@@ -73,6 +82,10 @@ extension StreamError: CustomStringConvertible {
         case .busy: "another task is reading from this stream"
         case .outputFull(let queued): "\(queued) bytes are queued, over the hard cap"
         case .invalidOption(let name, let rule): "the option \(name) is out of range: \(rule)"
+        case .unsupported(let rule): "unsupported: \(rule)"
+        case .unavailable(let name): "the stream has no \(name)"
+        case .tooManyDescriptors(let count, let limit):
+            "\(count) descriptors are over the limit of \(limit)"
         case .cancelled: "the task was cancelled"
         case .timedOut: "the deadline passed"
         case .truncated(let received, let expected):
@@ -84,6 +97,7 @@ extension StreamError: CustomStringConvertible {
         case .reset(let errno): "the peer broke the connection: \(SystemError.text(of: errno))"
         case .stalled: "the peer has taken nothing for too long"
         case .peerTimedOut(let deadline): deadline.words
+        case .ancillaryTruncated: "more descriptors came than there is room for"
         case .system(let error): error.description
         case .reactor(let error): error.description
         case .listenFailed(let address, let error): "cannot listen on \(address): \(error)"

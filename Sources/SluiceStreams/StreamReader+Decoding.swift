@@ -21,6 +21,13 @@ extension StreamReader {
         transport.state.pointee.input.consume(count)
     }
 
+    /// Marks a packet's last bytes as used; what came beside them is let go of.
+    @usableFromInline
+    package func packetEnded(_ count: Int) {
+        transport.state.pointee.input.consume(count)
+        if transport.state.pointee.arrived != nil { transport.state.pointee.arrived = nil }
+    }
+
     /// Whether the current task may wait here.
     @usableFromInline
     package func isHome(_ isolation: (any Actor)?) -> Bool { transport.isHome(isolation) }

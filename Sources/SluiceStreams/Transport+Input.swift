@@ -47,6 +47,7 @@ extension Transport {
     final func discardInput() {
         guard !state.pointee.isShowing else { return }
         state.pointee.input.removeAll(to: &loop.state.pointee.blocks)
+        state.pointee.arrived = nil
     }
 
     /// A span call shows buffered bytes: until `endShowing` they stay where they are.
@@ -110,7 +111,7 @@ extension Transport {
     }
 
     /// Why nothing can be received now; `nil` if a receive is worth trying.
-    private func mayFill() throws(StreamError) -> Filling? {
+    final func mayFill() throws(StreamError) -> Filling? {
         while try inputIsOpen() {
             if state.pointee.readable.mayTry { return mayReceive ? nil : .shareUsed }
             guard state.pointee.isDraining, isIdle else { return .blocked }
@@ -148,16 +149,29 @@ extension Transport {
     /// The one place that receives. Returns the count, or 0 when there is nothing now; the end and
     /// errors are then in the state.
     final func receiveOnce(into buffer: UnsafeMutableRawPointer, count: Int) -> Int {
-        let received = receive(into: buffer, count: count)
-        if received > 0 {
-            // Less than there was room for: the kernel has no more, an edge will tell. Once output
-            // has failed there is only the end to be found.
-            if received < count, !outputFailureEndsInput { state.pointee.readable.drained() }
-            state.pointee.bytesReceived &+= UInt64(received)
-            state.pointee.receivedInTurn &+= Int32(truncatingIfNeeded: received)
-            state.pointee.owesAnswer = true
-            return received
-        }
+        received(receive(into: buffer, count: count), asked: count)
+    }
+
+    /// What follows from a receive.
+    @inline(__always)
+    final func received(_ received: Int, asked: Int) -> Int {
+        guard received > 0 else { return receivedNothing(received) }
+        // Less than there was room for: the kernel has no more, an edge will tell. Once output has
+        // failed there is only the end to be found.
+        if received < asked, !outputFailureEndsInput { state.pointee.readable.drained() }
+        accept(received)
+        return received
+    }
+
+    /// Counts bytes taken from the kernel.
+    @inline(__always)
+    final func accept(_ received: Int) {
+        state.pointee.bytesReceived &+= UInt64(received)
+        state.pointee.receivedInTurn &+= Int32(truncatingIfNeeded: received)
+        state.pointee.owesAnswer = true
+    }
+
+    private func receivedNothing(_ received: Int) -> Int {
         if received == -Int(EAGAIN) {
             if outputFailureEndsInput, let failure = state.pointee.outputFailure {
                 end(failure, reset: true)

@@ -79,13 +79,17 @@ extension Transport {
         while !state.pointee.output.isEmpty, state.pointee.writable.mayTry {
             let share = StreamBounds.flushPerTurn - Int(state.pointee.flushedInTurn)
             guard share > 0 else { return loop.listForFlush(self) }
+            let passing = state.pointee.passing
             let batch = state.pointee.output.gather(
-                into: loop.iovecs, capacity: EventLoop.iovecCapacity, limit: share)
-            let sent = transmit(loop.iovecs, count: batch.pieces)
+                into: loop.iovecs, capacity: EventLoop.iovecCapacity,
+                limit: passing?.limit(share, sent: state.pointee.bytesSent) ?? share)
+            let sent =
+                passing.map { transmit(loop.iovecs, count: batch.pieces, $0) }
+                ?? transmit(loop.iovecs, count: batch.pieces)
             guard sent > 0 else {
                 if sent == -Int(EAGAIN) {
                     state.pointee.writable.blocked()
-                } else {
+                } else if passing?.refuses(-sent, sent: state.pointee.bytesSent) != true {
                     outputFailed(-sent)
                 }
                 break
@@ -154,6 +158,7 @@ extension Transport {
     final func failOutput(_ reason: EndReason) {
         if state.pointee.outputFailure == nil { state.pointee.outputFailure = reason }
         state.pointee.output.removeAll(to: &loop.state.pointee.blocks)
+        state.pointee.passing = nil
         disarmStallTimer()
         let waits = state.pointee.outputWaits
         state.pointee.outputWaits = []

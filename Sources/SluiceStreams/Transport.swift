@@ -89,6 +89,10 @@ package struct TransportState {
     var closeWaits: [Wait] = []
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
+    /// Descriptors that came with the beginning of a packet whose rest is missing.
+    var arrived: ArrivedAncillary?
+    /// Only while descriptors or credentials are queued.
+    var passing: PassingOutput?
 }
 
 /// A task waiting for output to leave.
@@ -107,6 +111,12 @@ package class Transport: LoopMember, @unchecked Sendable {
     final var owner: (any TransportOwner)?
     /// The stream of the reader that is stapled to this one's writer: it ends with this one.
     final var partner: Transport?
+    /// The same, as long as somebody holds it: attributes are asked for after the end too.
+    final weak var stapled: Transport?
+    /// Receives for somebody who wants what comes beside the bytes too; during one call.
+    final var collector: ((UnsafeMutableRawPointer, Int) -> Int)?
+    /// What was set, by name and type.
+    final var attributes: [String: any Sendable]?
     /// The reader and the writer; when both are gone nobody can close but the loop.
     private final let handles = Atomic(2)
 
@@ -133,6 +143,20 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     /// Sends from the pieces in order. Returns how much was taken, more than 0, or -errno as above.
     func transmit(_ pieces: UnsafePointer<iovec>, count: Int) -> Int { -38 }
+
+    /// The same, one sendmsg(2) with these control messages.
+    func transmit(
+        _ pieces: UnsafePointer<iovec>, count: Int, control: UnsafeRawBufferPointer
+    ) -> Int { -95 }
+
+    /// As `receive`, one recvmsg(2) with room for control messages. `isLook`: nothing is taken.
+    func receive(
+        into buffer: UnsafeMutableRawPointer, count: Int, isLook: Bool,
+        _ control: UnsafeMutableRawBufferPointer?
+    ) -> ReceivedMessage { ReceivedMessage(count: -95) }
+
+    /// Whether the last two are there.
+    var passesDescriptors: Bool { false }
 
     /// Says our end to the peer. Called once, with nothing queued.
     func finish() {}

@@ -1,0 +1,101 @@
+// PassingOutput: ancillary data among the queued output, each piece tied to the byte that it leaves
+// with. Floor 2, the loop's thread; a transport has one only while such data is on its way.
+
+internal import CEpoll
+internal import Glibc
+internal import SluiceReactor
+
+final class PassingOutput {
+    private struct Message {
+        /// Bytes of the stream before the one it leaves with.
+        let mark: UInt64
+        let ancillary: Ancillary
+        let control: [UInt8]
+        /// Whether the descriptors are duplicates, to be closed here.
+        var isKept: Bool
+    }
+
+    private var messages: [Message] = []
+    /// What the kernel had against the newest message, whose sender is told.
+    private(set) var refusal: Int32?
+
+    var isEmpty: Bool { messages.isEmpty }
+
+    deinit {
+        for message in messages { release(message) }
+    }
+
+    /// Descriptors kept open here.
+    var descriptorsKept: Int {
+        messages.reduce(0) { $0 + ($1.isKept ? $1.ancillary.descriptors.count : 0) }
+    }
+
+    /// Ties ancillary data to the byte behind `mark`. The descriptors stay the caller's until
+    /// `keep`.
+    func append(_ ancillary: Ancillary, mark: UInt64) {
+        refusal = nil
+        messages.append(
+            Message(mark: mark, ancillary: ancillary, control: ancillary.control, isKept: false))
+    }
+
+    /// The newest message has to wait: keeps duplicates of its descriptors, which outlive the
+    /// caller's. Throws what fcntl(2) says, and nothing is kept then.
+    func keep(_ reactor: OpaquePointer) throws(SystemError) {
+        guard let message = messages.popLast() else { return }
+        var copies: [Int32] = []
+        for descriptor in message.ancillary.descriptors {
+            let copy = ce_duplicate(reactor, descriptor)
+            guard copy >= 0 else {
+                for copy in copies { ce_discard(copy) }
+                throw SystemError(call: "fcntl", errno: copy)
+            }
+            copies.append(copy)
+        }
+        let kept = Ancillary(descriptors: copies, credentials: message.ancillary.credentials)
+        messages.append(
+            Message(mark: message.mark, ancillary: kept, control: kept.control, isKept: true))
+    }
+
+    /// Drops the newest message, which has not left.
+    func removeLast() {
+        if let message = messages.popLast() { release(message) }
+    }
+
+    /// How many bytes may leave in one call at most, `sent` having left: no message's first byte
+    /// leaves but at the beginning of a call.
+    func limit(_ share: Int, sent: UInt64) -> Int {
+        let next = messages.first?.mark == sent ? messages.dropFirst().first : messages.first
+        guard let next else { return share }
+        return min(share, Int(clamping: next.mark - sent))
+    }
+
+    /// The control messages to send with the next byte, if any.
+    func control(sent: UInt64) -> [UInt8]? {
+        guard let first = messages.first, first.mark == sent else { return nil }
+        return first.control
+    }
+
+    /// Bytes have left, up to `sent`: and with them what was tied to them.
+    func left(sent: UInt64) {
+        while let first = messages.first, first.mark < sent { release(messages.removeFirst()) }
+    }
+
+    /// The kernel refuses a call. True if that is about the newest message, whose sender still
+    /// waits to be told: nothing of it has left, and the stream is whole.
+    func refuses(_ errno: Int, sent: UInt64) -> Bool {
+        guard messages.count == 1, let last = messages.last, last.mark == sent, !last.isKept,
+            Self.refusals.contains(Int32(truncatingIfNeeded: errno))
+        else { return false }
+        refusal = Int32(truncatingIfNeeded: errno)
+        return true
+    }
+
+    /// What sendmsg(2) says to ancillary data as such: no descriptor, too many, more on their way
+    /// than the process may have open, credentials that are not true.
+    private static let refusals: Set<Int32> = [EBADF, EINVAL, ETOOMANYREFS, EPERM, ESRCH]
+
+    private func release(_ message: Message) {
+        guard message.isKept else { return }
+        for descriptor in message.ancillary.descriptors { ce_discard(descriptor) }
+    }
+}
