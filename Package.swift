@@ -61,6 +61,9 @@ let package = Package(
         .executableTarget(
             name: "MiniRedis", dependencies: ["Sluice"], path: "Examples/MiniRedis",
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "DescriptorPass", dependencies: ["Sluice"], path: "Examples/DescriptorPass",
+            swiftSettings: swiftSettings),
         .target(
             name: "EmbedInCService", dependencies: ["Sluice", "SluiceC"],
             path: "Examples/EmbedInC/service", swiftSettings: swiftSettings),
@@ -98,7 +101,7 @@ let package = Package(
             name: "ExampleTests",
             dependencies: [
                 "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "EmbedInC",
-                "SluiceTestKit",
+                "DescriptorPass", "SluiceTestKit",
             ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],
