@@ -121,5 +121,15 @@ ssize_t cf_sendmsg(void *state, int fd, const struct msghdr *message, int flags)
 }
 
 ssize_t cf_recvmsg(void *state, int fd, struct msghdr *message, int flags) {
-    FORWARD(ssize_t, CF_RECVMSG, fd, EPOLLIN, recvmsg, fd, message, flags);
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_RECVMSG, fd, EPOLLIN);
+    if (error != 0) return -error;
+    // What is only looked at is not taken, so nothing of it would be owed.
+    const bool is_whole = message->msg_iovlen != 1 || (flags & MSG_PEEK) != 0;
+    const size_t whole = is_whole ? 0 : message->msg_iov->iov_len;
+    const size_t asked = shortened(faults, EPOLLIN, fd, whole);
+    if (asked < whole) message->msg_iov->iov_len = asked;
+    const ssize_t got = faults->kernel.recvmsg(faults->kernel.state, fd, message, flags);
+    if (asked < whole) message->msg_iov->iov_len = whole;
+    return finish(faults, CF_RECVMSG, fd, EPOLLIN, asked < whole, asked, got);
 }

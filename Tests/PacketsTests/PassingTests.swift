@@ -213,6 +213,33 @@ import Testing
         }
     }
 
+    /// Also with receives that are refused and cut short: each packet keeps its own.
+    @Test func `24: descriptors keep to their packets under a kernel that gives little`()
+        async throws
+    {
+        let faults = FaultTable()
+        try await withPassing(faults: faults) { endpoint, raw in
+            var quirks = cf_quirks()
+            (quirks.seed, quirks.short_read_odds, quirks.would_block_odds) = (11, 700, 300)
+            faults.set(quirks)
+            let pipe = try WatchedPipe()
+            for round in 0..<20 {
+                for number in 0..<10 {
+                    let passed = Array(repeating: pipe.writing, count: number % 3)
+                    try raw.send(bytes("packet \(round) \(number)\n"), descriptors: passed)
+                }
+                for number in 0..<10 {
+                    let expected = Count(
+                        packet: "packet \(round) \(number)", descriptors: number % 3)
+                    try await #expect(count(endpoint) == expected)
+                }
+            }
+            #expect(faults.counts(CF_RECVMSG).would_block > 20)
+            pipe.closeWriting()
+            #expect(pipe.isForgotten)
+        }
+    }
+
     // MARK: Credentials
 
     @Test func `30: credentials name the sender, and pid 0 stands for this process`() async throws {
@@ -312,10 +339,10 @@ func makePassingPair() async throws -> (PassingEnd, PassingEnd) {
 
 /// A lines endpoint on a Unix socket, whose other end is plain system calls.
 func withPassing(
-    sourceLocation: SourceLocation = #_sourceLocation,
+    faults: FaultTable? = nil, sourceLocation: SourceLocation = #_sourceLocation,
     _ body: @escaping @Sendable (LineEndpoint, RawSocket) async throws -> Void
 ) async throws {
-    try await withLoop(sourceLocation: sourceLocation) { _ in
+    try await withLoop(faults: faults, sourceLocation: sourceLocation) { _ in
         let (raw, other) = try RawSocket.pair()
         let (reader, writer) = try await adoptSocket(other)
         let endpoint = StreamEndpoint(reader, writer, LineCodec.lines())
