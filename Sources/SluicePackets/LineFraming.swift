@@ -66,8 +66,9 @@ public struct LineFraming: Framing {
     /// Too long already, even if what comes next were the terminator.
     private mutating func moreOrSkip(_ count: Int) -> FramingStep {
         scanned = count
-        let longest = terminator == .lf ? limit : limit + 1
-        guard count > longest || isSkipping else { return .more(missing: 1, used: 0) }
+        // A limit may be Int.max: nothing is added to it.
+        let longest = terminator == .lf ? count : count - 1
+        guard longest > limit || isSkipping else { return .more(missing: 1, used: 0) }
         isSkipping = true
         scanned = 0
         return .more(missing: 1, used: count)

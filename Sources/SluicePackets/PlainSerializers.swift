@@ -30,35 +30,39 @@ public struct BytesSerializer: Serializer {
     public func size(of packet: [UInt8]) -> Int? { packet.count }
 }
 
-/// Packets that are UTF-8 text; bytes that are not are malformed.
+/// Packets that are text: UTF-8, or another ``TextEncoding``.
 public struct TextSerializer: Serializer {
-    /// Makes one.
-    public init() {}
+    /// How text is written.
+    public let encoding: TextEncoding
+
+    /// Text in UTF-8 by default.
+    public init(_ encoding: TextEncoding = .utf8) {
+        self.encoding = encoding
+    }
 
     /// The text of exactly these bytes.
     public func deserialize(_ bytes: RawSpan) throws(PacketError) -> String {
-        let text = bytes.withUnsafeBytes { String(validating: $0, as: UTF8.self) }
-        guard let text else { throw .malformed("not UTF-8") }
-        return text
+        try encoding.text(of: bytes)
     }
 
-    /// Its UTF-8 bytes.
+    /// Its bytes.
     public func serialize(_ packet: String, into output: inout PacketOutput) throws(PacketError) {
-        output.append(packet)
+        try encoding.append(packet, to: &output)
     }
 
-    /// The number of its UTF-8 bytes.
-    public func size(of packet: String) -> Int? { packet.utf8.count }
+    /// The number of its bytes.
+    public func size(of packet: String) -> Int? { encoding.count(of: packet) }
 }
 
 /// Lines of text.
 public typealias LineCodec = FramedCodec<LineFraming, TextSerializer>
 
 extension FramedCodec where Frames == LineFraming, Values == TextSerializer {
-    /// Lines of UTF-8 text without their terminator.
+    /// Lines of text without their terminator, in UTF-8 by default.
     public static func lines(
-        _ terminator: LineFraming.Terminator = .lenient, limit: Int = PacketBounds.lineLimit
+        _ terminator: LineFraming.Terminator = .lenient, encoding: TextEncoding = .utf8,
+        limit: Int = PacketBounds.lineLimit
     ) -> LineCodec {
-        LineCodec(LineFraming(terminator, limit: limit), TextSerializer())
+        LineCodec(LineFraming(terminator, limit: limit), TextSerializer(encoding))
     }
 }

@@ -106,6 +106,7 @@ private func emptyWord(in name: Substring) -> Substring? {
         "Manager", "Helper", "Helpers", "Util", "Utils", "Utility", "Common", "Base", "Impl",
         "Wrapper", "Info", "Data", "Context", "Processor", "Engine", "Smart", "New", "2",
     ]
-    return name.matches(of: /[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+/).map(\.0)
+    // The name of an encoding is one word.
+    return name.matches(of: /Base64|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+/).map(\.0)
         .first { empty.contains(String($0)) }
 }
