@@ -24,6 +24,14 @@ let package = Package(
         .library(name: "Sluice", targets: ["Sluice"]),
         .library(name: "CEpoll", targets: ["CEpoll"]),
         .library(name: "SluiceC", targets: ["SluiceC", "CSluice"]),
+        .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
+        .library(name: "SluiceZlib", targets: ["SluiceZlib"]),
+        .library(name: "SluiceCrypto", targets: ["SluiceCrypto"]),
+    ],
+    // The one other package is fetched for those alone who ask for it.
+    traits: [.trait(name: "Crypto", description: "SluiceCrypto, by swift-crypto")],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2")
     ],
     targets: [
         // Floors, each depending on lower ones only.
@@ -36,6 +44,19 @@ let package = Package(
         .target(
             name: "Sluice", dependencies: ["SluiceReactor", "SluiceStreams", "SluicePackets"],
             swiftSettings: swiftSettings),
+
+        // Serializers that need more than the toolchain's core, each a product of its own.
+        .target(name: "SluiceJSON", dependencies: ["Sluice"], swiftSettings: swiftSettings),
+        .systemLibrary(name: "CZlib", path: "Sources/CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "SluiceZlib", dependencies: ["Sluice", "CZlib"], swiftSettings: swiftSettings),
+        .target(
+            name: "SluiceCrypto",
+            dependencies: [
+                "Sluice",
+                .product(
+                    name: "Crypto", package: "swift-crypto", condition: .when(traits: ["Crypto"])),
+            ], swiftSettings: swiftSettings),
 
         // The C interface: a header for C programs, and the Swift module that implements it.
         .target(
@@ -92,6 +113,10 @@ let package = Package(
             name: "FaultSweepTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PacketsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "SerializerTests",
+            dependencies: ["SluiceJSON", "SluiceZlib", "SluiceCrypto", "SluiceTestKit"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "SluiceCTests", dependencies: ["SluiceC", "CSluice", "SluiceTestKit"],
             swiftSettings: swiftSettings),
