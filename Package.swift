@@ -80,6 +80,9 @@ let package = Package(
             name: "FileReceiver", dependencies: ["Sluice"], path: "Examples/FileReceiver",
             swiftSettings: swiftSettings),
         .executableTarget(
+            name: "JSONLines", dependencies: ["Sluice", "SluiceJSON"], path: "Examples/JSONLines",
+            swiftSettings: swiftSettings),
+        .executableTarget(
             name: "MiniRedis", dependencies: ["Sluice"], path: "Examples/MiniRedis",
             swiftSettings: swiftSettings),
         .executableTarget(
@@ -126,7 +129,7 @@ let package = Package(
             name: "ExampleTests",
             dependencies: [
                 "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "EmbedInC",
-                "DescriptorPass", "SluiceTestKit",
+                "DescriptorPass", "JSONLines", "SluiceTestKit",
             ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],
