@@ -101,6 +101,10 @@ let package = Package(
         .executableTarget(
             name: "ShimProgram", dependencies: ["CEpoll"], path: "Tests/ShimProgram",
             cSettings: cSettings),
+        .executableTarget(
+            name: "InteropPeer",
+            dependencies: ["Sluice", "SluiceJSON", "SluiceZlib", "SluiceCrypto"],
+            path: "Tests/InteropPeer", swiftSettings: swiftSettings),
         .target(
             name: "SluiceTestKit", dependencies: ["Sluice", "CEpoll", "CFaults"],
             path: "Tests/SluiceTestKit", swiftSettings: swiftSettings),

@@ -1,0 +1,84 @@
+// A mode is a codec with packets for it. Each knows how to serve and to ask.
+
+import Glibc
+import Sluice
+
+struct Mode: Sendable {
+    let serve: @Sendable () async throws -> Void
+    let ask: @Sendable (_ port: Int) async throws -> Int
+
+    /// Packets that come back as they were sent.
+    ///
+    /// - Parameter goesOn: the server passes over what is wrong; else that ends the connection.
+    init<C: Codec, Packet: Equatable & Sendable>(
+        _ codec: C, _ packets: [Packet], goesOn: Bool = true
+    ) where C.Sent == Packet, C.Received == Packet {
+        serve = { try await serveEcho(codec, goesOn) }
+        ask = { port in try await askForEcho(port, codec, packets) }
+    }
+}
+
+private func serveEcho<C: Codec>(
+    _ codec: C, _ goesOn: Bool
+) async throws where C.Sent == C.Received {
+    let server = try await startServer(port: 0, codec: codec) { endpoint in
+        while true {
+            do {
+                guard let packet = try await endpoint.receive() else { return }
+                try await endpoint.send(packet)
+            } catch let error as PacketError {
+                guard goesOn, error.isOfOnePacket else { throw error }
+            }
+        }
+    }
+    print("listening on \(server.addresses[0])")
+    fflush(nil)
+    try await server.serveForever()
+}
+
+extension PacketError {
+    fileprivate var isOfOnePacket: Bool {
+        switch self {
+        case .malformed, .limitExceeded: true
+        default: false
+        }
+    }
+}
+
+private struct WrongPacket<Packet: Sendable>: Error, CustomStringConvertible {
+    let sent: Packet
+    let received: Packet?
+
+    var description: String {
+        let answer = received.map { "\($0)".prefix(100) } ?? "the end"
+        return "\("\(sent)".prefix(100)) came back as \(answer)"
+    }
+}
+
+private func askForEcho<C: Codec>(
+    _ port: Int, _ codec: C, _ packets: [C.Sent]
+) async throws -> Int where C.Sent == C.Received, C.Sent: Equatable {
+    let peer = try await openConnection(host: "127.0.0.1", port: port, codec: codec)
+    var count = 0
+    func expect(_ sent: C.Sent) async throws {
+        let received = try await peer.receive()
+        guard received == sent else { throw WrongPacket(sent: sent, received: received) }
+        count += 1
+    }
+    for packet in packets {
+        try await peer.send(packet)
+        try await expect(packet)
+    }
+    // In a row: the small ones many times, then the large ones among them.
+    let row = Array(repeating: packets.prefix(4), count: 100).flatMap(\.self) + packets
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+            for packet in row { try await peer.send(packet) }
+        }
+        for packet in row { try await expect(packet) }
+        try await group.waitForAll()
+    }
+    // EasyNetwork answers the end of a stream with a reset, so the end is not waited for.
+    await peer.close()
+    return count
+}
