@@ -75,8 +75,8 @@ extension StreamReceiver {
         }
     }
 
-    /// Looks at what has come, waiting for it if need be; or lets a decoder that gathers a packet in
-    /// storage of its own receive there, which is never more than the packet's.
+    /// Looks at what has come, waiting for it if need be; or lets a decoder that gathers a packet
+    /// in storage of its own receive there, which is never more than the packet's.
     ///
     /// - Returns: how many bytes were seen and not taken; `nil` at the end.
     private nonisolated(nonsending) func moreAhead(
