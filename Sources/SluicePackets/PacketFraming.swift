@@ -39,7 +39,7 @@ public struct PacketFraming<Header: SizedPacketHeader>: Framing {
             guard header.size <= limit else { return .poisoned(.limitExceeded(limit: limit)) }
             let (end, isOver) = header.bytes.addingReportingOverflow(header.size)
             if isOver { return .poisoned(.limitExceeded(limit: limit)) }
-            if count < end { return .more(missing: end - count, used: 0) }
+            if count < end { return .lacking(end - count, prefix: 0, count: end) }
             return .frame(0..<end, used: end)
         case .success(nil):
             return count > max(limit, FieldCoder.scratchSize)

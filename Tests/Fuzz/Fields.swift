@@ -74,7 +74,7 @@ private func frames<F: Framing>(_ framing: F, _ bytes: [UInt8], piece: Int) -> [
         loop: while !pending.isEmpty {
             let step = framing.nextFrame(in: pending.span.bytes)
             switch step {
-            case .more: break loop
+            case .more, .begun: break loop
             case .frame(let payload, let used):
                 guard used > 0, used <= pending.count, payload.upperBound <= used else {
                     fail("a frame outside its bytes: \(step)")

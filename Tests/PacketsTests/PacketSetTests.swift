@@ -158,6 +158,21 @@ import Testing
         }
     }
 
+    @Test func `a long packet that its header frames is received whole, in pieces of any size`()
+        throws
+    {
+        let serializer = try SameSerializer(
+            ([Blob.self] as PacketSet).serializer(VarintHead.self, .big))
+        let codec = FramedCodec(PacketFraming(VarintHead.self, .big), serializer)
+        let blob = Blob(bytes: TestBytes.make(count: 2 * PacketBounds.gatheredBytes))
+        let bytes = try serializer.inner.bytes(blob)
+        for piece in [100, 1_000, 40_000, bytes.count] {
+            #expect(
+                CodecFeed.results(codec, bytes + bytes, pieces: [piece])
+                    == [.packet(Same(blob)), .packet(Same(blob))])
+        }
+    }
+
     @Test func `a header's size over the limit poisons, and the largest do not overflow`() throws {
         let serializer = try SameSerializer(
             ([Blob.self] as PacketSet).serializer(VarintHead.self, .big))
