@@ -24,6 +24,14 @@ public struct ConvertedDecoder<Wire: PacketDecoder, Received: Sendable>: PacketD
         converted(wire.decodeEnd(bytes))
     }
 
+    /// As the wire decoder's.
+    public var isGathering: Bool { wire.isGathering }
+
+    /// As the wire decoder's.
+    public mutating func gather(_ receive: (UnsafeMutableRawBufferPointer) -> Int) {
+        wire.gather(receive)
+    }
+
     private func converted(_ step: DecodingStep<Wire.Received>) -> DecodingStep<Received> {
         switch step {
         case .packet(let packet, let used):
@@ -81,6 +89,14 @@ public struct ConvertedSerializer<Wire: Serializer, Packet: Sendable>: Serialize
     /// The packet's value.
     public func deserialize(_ bytes: RawSpan) throws(PacketError) -> Packet {
         try receiving(try wire.deserialize(bytes), fromWire)
+    }
+
+    /// As the wire serializer's.
+    public static var keepsBytes: Bool { Wire.keepsBytes }
+
+    /// The packet's value.
+    public func deserialize(owning bytes: [UInt8]) throws(PacketError) -> Packet {
+        try receiving(try wire.deserialize(owning: bytes), fromWire)
     }
 
     /// The value's packet.

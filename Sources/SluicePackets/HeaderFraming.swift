@@ -83,7 +83,8 @@ public struct HeaderFraming: Framing {
         guard size >= headerSize else {
             return .poisoned(.malformed("a frame's length is less than its header"))
         }
-        return count < size ? .more(missing: size - count, used: 0) : .frame(0..<size, used: size)
+        if count < size { return .lacking(size - count, prefix: 0, count: size) }
+        return .frame(0..<size, used: size)
     }
 
     /// Fills the length in.

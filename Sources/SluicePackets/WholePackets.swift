@@ -18,7 +18,11 @@ extension PacketDecoder {
             step = decoder.decode(bytes.extracting(start..<bytes.byteCount))
         }
         if case .more = step {
-            guard start < bytes.byteCount else { throw .truncated(received: bytes.byteCount) }
+            // A payload in storage of its own has all the bytes already.
+            if decoder.isGathering { start = bytes.byteCount }
+            guard start < bytes.byteCount || decoder.isGathering else {
+                throw .truncated(received: bytes.byteCount)
+            }
             step = decoder.decodeEnd(bytes.extracting(start..<bytes.byteCount))
         }
         switch step {

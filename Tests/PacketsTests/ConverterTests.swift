@@ -68,6 +68,26 @@ import Testing
         #expect(try other.encodeWhole(4) == bytes("x\n"))
     }
 
+    @Test func `long frames that are converted are received into their own storage`() throws {
+        let packets = [TestBytes.make(count: 100_000), [1], TestBytes.make(count: 70_000)]
+        let framed = FramedCodec(
+            LengthPrefixFraming(),
+            BytesSerializer().map(sending: { $0 }, receiving: { $0 as [UInt8] }))
+        let header = FramedCodec(
+            HeaderFraming(headerSize: 4, length: UInt32.self, at: 0), BytesSerializer())
+        let outer = framed.map(sending: { $0 }, receiving: { $0 as [UInt8] })
+        for pieces in [[30_000], [1_000], [65_536, 3]] {
+            let bytes = try packets.flatMap { try outer.encodeWhole($0) }
+            #expect(
+                CodecFeed.results(outer, bytes, pieces: pieces) == packets.map { .packet($0) })
+            #expect(
+                CodecFeed.results(header, bytes, pieces: pieces).map { result in
+                    guard case .packet(let packet) = result else { return [] }
+                    return Array(packet.dropFirst(4))
+                } == packets)
+        }
+    }
+
     @Test func `a converted serializer fits into every framing`() throws {
         let serializer = TextSerializer().map(
             sending: { (number: Int) in "\(number)" }, receiving: { $0.count })
@@ -88,6 +108,16 @@ import Testing
             try codec.decodeWhole([1, 65, 66, 67])
         }
         #expect(throws: PacketError.malformed("not UTF-8")) { try codec.decodeWhole([1, 0xFF]) }
+        // Long frames are received into storage of their own.
+        let long = FramedCodec(LengthPrefixFraming(), BytesSerializer())
+            .map(sending: { $0 }, receiving: { $0 as [UInt8] })
+        let frame = try long.encodeWhole(TestBytes.make(count: 200_000))
+        #expect(try long.decodeWhole(frame).count == 200_000)
+        for cut in [199_000, 5, 4] {
+            #expect(throws: PacketError.truncated(received: cut)) {
+                try long.decodeWhole(Array(frame.prefix(cut)))
+            }
+        }
         let lines = LineCodec.lines(limit: 4)
         #expect(try lines.decodeWhole(bytes("line")) == "line")
         #expect(try lines.decodeWhole(bytes("line\r\n")) == "line")
