@@ -32,8 +32,9 @@ public struct JSONFraming: Framing {
         while index < count {
             switch scan.take(bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self)) {
             case .inside: index += 1
-            case .endsHere: return ended(start..<(index + 1))
-            case .endsBefore: return ended(start..<index)
+            case .endsHere: return ended(start..<(index + 1), used: index + 1)
+            // The blank belongs to it.
+            case .endsBefore: return ended(start..<index, used: index + 1)
             }
         }
         return more(count - start, behind: start)
@@ -58,11 +59,11 @@ public struct JSONFraming: Framing {
         return index
     }
 
-    private mutating func ended(_ text: Range<Int>) -> FramingStep {
+    private mutating func ended(_ text: Range<Int>, used: Int) -> FramingStep {
         let isOver = isSkipping || text.count > limit
         begin()
-        if isOver { return .malformed(.limitExceeded(limit: limit), used: text.upperBound) }
-        return .frame(text, used: text.upperBound)
+        if isOver { return .malformed(.limitExceeded(limit: limit), used: used) }
+        return .frame(text, used: used)
     }
 
     /// Of the text in progress so many bytes are there, behind the blanks.

@@ -65,7 +65,9 @@ enum AnyJSON: Codable, Equatable, Sendable {
         #expect(!text.contains("\n") && !text.contains(" ") && text.contains("a/b\\n"))
         #expect(try JSONLineCodec<Thing>.jsonLines().encodeWhole(thing).last == 10)
         #expect(try FramedCodec.concatenatedJSON(Thing.self).encodeWhole(thing).last != 10)
-        #expect(try FramedCodec.concatenatedJSON(Int.self).encodeWhole(12) == bytes("12\n"))
+        let bare = FramedCodec.concatenatedJSON(Int.self)
+        #expect(try bare.encodeWhole(12) == bytes("12\n"))
+        #expect(try bare.decodeWhole(bytes(" 12\n")) == 12)
     }
 
     @Test(arguments: 1...9) func `texts one after the other are told apart, in every chunking`(
