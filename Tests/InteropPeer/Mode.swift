@@ -8,26 +8,23 @@ struct Mode: Sendable {
     let ask: @Sendable (_ port: Int) async throws -> Int
 
     /// Packets that come back as they were sent.
-    ///
-    /// - Parameter goesOn: the server passes over what is wrong; else that ends the connection.
     init<C: Codec, Packet: Equatable & Sendable>(
-        _ codec: C, _ packets: [Packet], goesOn: Bool = true
+        _ codec: C, _ packets: [Packet]
     ) where C.Sent == Packet, C.Received == Packet {
-        serve = { try await serveEcho(codec, goesOn) }
+        serve = { try await serveEcho(codec) }
         ask = { port in try await askForEcho(port, codec, packets) }
     }
 }
 
-private func serveEcho<C: Codec>(
-    _ codec: C, _ goesOn: Bool
-) async throws where C.Sent == C.Received {
+private func serveEcho<C: Codec>(_ codec: C) async throws where C.Sent == C.Received {
     let server = try await startServer(port: 0, codec: codec) { endpoint in
         while true {
             do {
                 guard let packet = try await endpoint.receive() else { return }
                 try await endpoint.send(packet)
             } catch let error as PacketError {
-                guard goesOn, error.isOfOnePacket else { throw error }
+                // Behind one that is wrong the next is received, or it is said that none can be.
+                guard error.isOfOnePacket else { throw error }
             }
         }
     }

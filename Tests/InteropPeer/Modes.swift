@@ -66,8 +66,8 @@ extension Mode {
         "struct": Mode(FramedCodec(FixedSizeFraming(8), PairSerializer()), pairs),
         "base64": Mode(
             FramedCodec(LineFraming(.crlf, limit: limit), Base64Serializer(json)), things),
-        "zlib": Mode(ZlibCodec(json, limit: 1 << 20), things, goesOn: false),
-        "zlib-text": Mode(ZlibCodec(TextSerializer(), limit: 1 << 20), [""] + texts, goesOn: false),
+        "zlib": Mode(ZlibCodec(json, limit: 1 << 20), things),
+        "zlib-text": Mode(ZlibCodec(TextSerializer(), limit: 1 << 20), [""] + texts),
         "zlib-base64": Mode(
             FramedCodec(
                 LineFraming(.crlf, limit: limit),
