@@ -88,6 +88,9 @@ let package = Package(
         .executableTarget(
             name: "DescriptorPass", dependencies: ["Sluice"], path: "Examples/DescriptorPass",
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "UDPTime", dependencies: ["Sluice"], path: "Examples/UDPTime",
+            swiftSettings: swiftSettings),
         .target(
             name: "EmbedInCService", dependencies: ["Sluice", "SluiceC"],
             path: "Examples/EmbedInC/service", swiftSettings: swiftSettings),
@@ -117,6 +120,8 @@ let package = Package(
         .testTarget(
             name: "StreamsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
+            name: "DatagramTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "FaultSweepTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PacketsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
@@ -133,7 +138,7 @@ let package = Package(
             name: "ExampleTests",
             dependencies: [
                 "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "EmbedInC",
-                "DescriptorPass", "JSONLines", "SluiceTestKit",
+                "DescriptorPass", "JSONLines", "UDPTime", "SluiceTestKit",
             ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],

@@ -149,6 +149,14 @@ static ssize_t kernel_recvmsg(STATE, int fd, struct msghdr *message, int flags) 
     return count_of(recvmsg(fd, message, flags));
 }
 
+static int kernel_recvmmsg(STATE, int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    return result_of(recvmmsg(fd, messages, count, flags, NULL));
+}
+
+static int kernel_sendmmsg(STATE, int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    return result_of(sendmmsg(fd, messages, count, flags));
+}
+
 static int kernel_open(STATE, const char *path, int flags) {
     return result_of(open(path, flags));
 }
@@ -159,6 +167,10 @@ static int kernel_flock(STATE, int fd, int operation) {
 
 static int kernel_fstatat(STATE, int directory, const char *name, struct stat *status, int flags) {
     return result_of(fstatat(directory, name, status, flags));
+}
+
+static int kernel_fchmod(STATE, int fd, mode_t mode) {
+    return result_of(fchmod(fd, mode));
 }
 
 static int kernel_fchmodat(STATE, int directory, const char *name, mode_t mode, int flags) {
@@ -221,9 +233,12 @@ const struct ce_system *ce_system_kernel(void) {
         .recv = kernel_recv,
         .sendmsg = kernel_sendmsg,
         .recvmsg = kernel_recvmsg,
+        .recvmmsg = kernel_recvmmsg,
+        .sendmmsg = kernel_sendmmsg,
         .open = kernel_open,
         .flock = kernel_flock,
         .fstatat = kernel_fstatat,
+        .fchmod = kernel_fchmod,
         .fchmodat = kernel_fchmodat,
         .unlinkat = kernel_unlinkat,
         .sigaction = kernel_sigaction,

@@ -99,7 +99,7 @@ static int check_stale(struct ce_reactor *reactor, const struct ce_address *addr
         case -EAGAIN:  // the backlog is full
         case -EINPROGRESS:
         case -EINTR:
-        case -EPROTOTYPE:  // alive, but no stream socket
+        case -EPROTOTYPE:  // alive, but no stream socket: that of a datagram service too
             *step = "bind";
             return -EADDRINUSE;
         default: return result;
@@ -160,6 +160,46 @@ int ce_listen_unix(struct ce_reactor *reactor, const struct ce_address *address,
         result = make_room(reactor, address, &place, &step);
         if (result == 0)
             result = take_place(reactor, address, options, mode, &place, bound, &step);
+        leave_place(reactor, &place);
+    }
+    if (result < 0 && call != NULL) *call = step;
+    return result;
+}
+
+// File and mode, for a socket that needs no listening.
+static int take_place_as_datagram(struct ce_reactor *reactor, int fd,
+                                  const struct ce_address *address, uint32_t mode,
+                                  const struct place *place, struct ce_file_id *bound,
+                                  const char **step) {
+    struct stat status;
+    int result;
+    // The file gets what the socket has, less the umask: nobody can send in between.
+    *step = "fchmod";
+    CE_RETRY(result, reactor->system.fchmod(reactor->system.state, fd, mode & 07777));
+    if (result < 0) return result;
+    *step = "bind";
+    if ((result = ce_bind_socket(reactor, fd, address)) < 0) return result;
+    *step = "fstatat";
+    if ((result = look(reactor, place, &status)) < 0) goto fail;
+    *step = "fchmodat";
+    if ((result = set_mode(reactor, place, mode)) < 0) goto fail;
+    *bound = (struct ce_file_id){status.st_dev, status.st_ino};
+    return 0;
+
+fail:
+    remove_file(reactor, place);
+    return result;
+}
+
+int ce_bind_datagram_unix(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          uint32_t mode, struct ce_file_id *bound, const char **call) {
+    const char *step;
+    struct place place;
+    int result = enter_place(reactor, address, &place, &step);
+    if (result == 0) {
+        result = make_room(reactor, address, &place, &step);
+        if (result == 0)
+            result = take_place_as_datagram(reactor, fd, address, mode, &place, bound, &step);
         leave_place(reactor, &place);
     }
     if (result < 0 && call != NULL) *call = step;

@@ -3,6 +3,7 @@
 // Results are 0 or a count, and -errno on failure. EINTR never leaves this floor. Every descriptor
 // made here is close-on-exec and nonblocking from birth (an epoll descriptor knows only the first).
 // Pointers stay the caller's; nothing is kept but the call table, which is copied. No callbacks.
+// (Over 400 lines, since it is the whole contract in one place.)
 // One thread at a time uses a reactor; the one exception is ce_wake, which any thread may call
 // until ce_reactor_close begins.
 //
@@ -23,6 +24,7 @@ extern "C" {
 
 struct epoll_event;
 struct itimerspec;
+struct mmsghdr;
 struct sigaction;
 struct stat;
 struct ce_reactor;
@@ -65,9 +67,12 @@ struct ce_system {
     ssize_t (*recv)(void *state, int fd, void *buffer, size_t count, int flags);
     ssize_t (*sendmsg)(void *state, int fd, const struct msghdr *message, int flags);
     ssize_t (*recvmsg)(void *state, int fd, struct msghdr *message, int flags);
+    int (*recvmmsg)(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags);
+    int (*sendmmsg)(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags);
     int (*open)(void *state, const char *path, int flags);
     int (*flock)(void *state, int fd, int operation);
     int (*fstatat)(void *state, int directory, const char *name, struct stat *status, int flags);
+    int (*fchmod)(void *state, int fd, mode_t mode);
     int (*fchmodat)(void *state, int directory, const char *name, mode_t mode, int flags);
     int (*unlinkat)(void *state, int directory, const char *name, int flags);
     int (*sigaction)(void *state, int number, const struct sigaction *action,
@@ -105,6 +110,7 @@ struct ce_event {
 enum {
     CE_EVENTS_MAX = 256,   // events fetched by one ce_wait at most: bounds a turn's first phase
     CE_IOVECS_MAX = 1024,  // pieces of one ce_send or ce_write at most: IOV_MAX of writev(2)
+    CE_DATAGRAMS_MAX = 64,   // of one ce_receive_datagrams or ce_send_datagrams at most
     CE_SIGNAL_WATCHERS_MAX = 8,  // of one signal: bounds the work of its handler
     CE_DIRECTORY_LOCK_MILLISECONDS_MAX = 5000,  // a wait for ce_listen_unix and ce_unlink_file
 };
@@ -346,6 +352,77 @@ int ce_listen_unix(struct ce_reactor *reactor, const struct ce_address *address,
 // open no other file can have its inode number, and no successor finds a stale file.
 int ce_unlink_file(struct ce_reactor *reactor, const struct ce_address *address,
                    struct ce_file_id file);
+
+// ---- Datagrams ----------------------------------------------------------------------------------
+//
+// udp(7), and Unix sockets of type SOCK_DGRAM.
+
+enum ce_datagram_flags {
+    CE_DATAGRAM_REUSE_PORT = 1u << 0,  // SO_REUSEPORT: several sockets share the load of one port
+    // IP_RECVERR, IPV6_RECVERR: what ICMP says of a peer is kept for ce_datagram_error, with the
+    // peer's address, also for a socket that is not connected.
+    CE_DATAGRAM_ERRORS = 1u << 1,
+    // SO_RXQ_OVFL: datagrams come with the count of those dropped. Left out where it is unknown.
+    CE_DATAGRAM_DROPS = 1u << 2,
+    // UDP_GRO: datagrams of one size and sender may come joined, with their size in segment_bytes.
+    // Left out where it is unknown.
+    CE_DATAGRAM_JOINED = 1u << 3,
+};
+
+struct ce_datagram_options {
+    uint32_t flags;            // those that are not UDP's are left out for Unix sockets
+    int receive_buffer_bytes;  // SO_RCVBUF; 0 leaves the kernel's
+    int send_buffer_bytes;     // SO_SNDBUF; 0 leaves the kernel's
+};
+
+// A datagram socket of an address family: socket, IPV6_V6ONLY for IPv6, options. Returns the
+// descriptor. After a failure nothing stays open and *call names the system call that failed (call
+// may be NULL).
+int ce_open_datagram(struct ce_reactor *reactor, int family,
+                     const struct ce_datagram_options *options, const char **call);
+
+// bind(2). NULL, for a Unix socket alone: the kernel chooses an abstract name, unix(7), autobind.
+int ce_bind_datagram(struct ce_reactor *reactor, int fd, const struct ce_address *address);
+
+// bind(2) to a Unix path, with the manners of ce_listen_unix. The file has no more permission bits
+// than `mode` at any time, and in the end exactly these. After a failure a file made here is
+// removed and the descriptor stays the caller's.
+int ce_bind_datagram_unix(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          uint32_t mode, struct ce_file_id *bound, const char **call);
+
+// connect(2): only datagrams of that peer come in, and sends go there. Never in progress.
+int ce_connect_datagram(struct ce_reactor *reactor, int fd, const struct ce_address *remote);
+
+// A datagram to be sent, or room for one to be received.
+struct ce_datagram {
+    struct ce_address address;   // where it goes, or came from; length 0: connected, or unnamed
+    const struct iovec *pieces;  // its bytes, or the room for them
+    size_t pieces_count;
+    size_t length;           // received: its real length, more than the room if it was cut
+    uint32_t segment_bytes;  // other than 0: it is several of this size, the last one may be less
+    uint32_t drops;          // received: dropped so far for want of room, modulo 2^32
+    bool has_drops;          // received: whether the kernel said so
+    bool is_cut;             // received: MSG_TRUNC
+    bool is_control_cut;     // received: MSG_CTRUNC
+    void *control;           // Unix: room for control messages, or NULL; cmsg(3)
+    size_t control_bytes;    // its size; received: what is used of it
+};
+
+// recvmmsg(2), of min(count, CE_DATAGRAMS_MAX). Returns how many came, 1 or more, or -errno:
+// -EAGAIN when there is none now, also the errors that ICMP reported (ce_datagram_error tells
+// whose). `with_notes`, for UDP alone: fills `drops` and `segment_bytes`; else `control` is used.
+// Descriptors that come there are close-on-exec; without room the kernel drops them.
+int ce_receive_datagrams(struct ce_reactor *reactor, int fd, struct ce_datagram *list,
+                         size_t count, bool with_notes);
+
+// sendmmsg(2) with MSG_NOSIGNAL, likewise. Returns how many of them were taken, 1 or more, or why
+// the first one was not; a pending error of the socket is said here too and takes none.
+int ce_send_datagrams(struct ce_reactor *reactor, int fd, const struct ce_datagram *list,
+                      size_t count);
+
+// The next error kept by CE_DATAGRAM_ERRORS, as a positive errno, and the peer that the datagram
+// had been sent to; 0 for none. recvmsg(2) with MSG_ERRQUEUE, ip(7).
+int ce_datagram_error(struct ce_reactor *reactor, int fd, struct ce_address *peer);
 
 // ---- Descriptors from elsewhere -----------------------------------------------------------------
 

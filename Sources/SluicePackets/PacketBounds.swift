@@ -14,4 +14,12 @@ public enum PacketBounds {
     public static let nestingLimit = 64
     /// Elements of one packet's arrays that take no byte: so few bytes cannot cause much work.
     public static let emptyElements = 1_024
+    /// Conversations of a datagram server.
+    public static let datagramPeers = 1_024
+    /// Datagrams that wait in one of them: one system call's worth.
+    public static let datagramPeerQueueCount = 64
+    /// Bytes that wait in all of them.
+    public static let datagramServerBytes = 16 << 20
+    /// How long a datagram server rests when its socket cannot be received from.
+    static let datagramRest = Duration.milliseconds(100)
 }

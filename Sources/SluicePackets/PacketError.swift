@@ -1,5 +1,6 @@
 // What can go wrong on floor 3, sorted by who is at fault. Plain values; any thread.
 
+public import SluiceReactor
 public import SluiceStreams
 
 /// An error of a codec, an endpoint or a packet connection.
@@ -27,6 +28,9 @@ public enum PacketError: Error, Hashable, Sendable {
     /// where the next packet begins. Sending goes on.
     case desynchronized
 
+    /// A datagram of this sender makes no packet: why. The next receive goes on behind it.
+    case malformedDatagram(from: SocketAddress, reason: String)
+
     /// The stream below failed: reset, closed by this side, cancelled, timed out …
     indirect case stream(StreamError)
 }
@@ -43,6 +47,8 @@ extension PacketError: CustomStringConvertible {
         case .limitExceeded(let limit): "a packet is longer than its limit of \(limit) bytes"
         case .truncated(let received): "the stream ended \(received) bytes into a packet"
         case .desynchronized: "the borders of the peer's packets were lost in an earlier error"
+        case .malformedDatagram(let source, let reason):
+            "a datagram from \(source) makes no packet: \(reason)"
         case .stream(let error): error.description
         }
     }
@@ -63,7 +69,8 @@ extension PacketError: HandlerError {
         case .truncated: .truncated
         case .limitExceeded: .limitExceeded
         case .stream(let error): error.closeReason
-        case .malformed, .desynchronized, .unencodable, .busy, .duplicateID: .handlerThrew
+        case .malformed, .desynchronized, .unencodable, .busy, .duplicateID, .malformedDatagram:
+            .handlerThrew
         }
     }
 }

@@ -19,6 +19,8 @@ package struct LoopState {
     var timers = TimerHeap<TimerTarget>()
     var members = MemberTable()
     package var blocks = BlockPool()
+    /// Room that all datagram sockets of the loop share, alive while there is one.
+    package weak var datagramSlab: AnyObject?
     var flushList: [LoopMember] = []
     var flushing: [LoopMember] = []
     var inboxSpare: [Inbox.Item] = []

@@ -126,13 +126,26 @@ extension SocketAddress {
     /// From the shim's form; `nil` for families we do not speak.
     package init?(_ address: ce_address) {
         var address = address
-        let family = ce_address_family(&address)
+        self.init(at: &address)
+    }
+
+    /// From the shim's form where it lies. Reading one is on the way of each datagram.
+    package init?(at address: UnsafePointer<ce_address>) {
+        let family = ce_address_family(address)
+        if family == AF_INET {
+            var bits: UInt32 = 0
+            withUnsafeMutableBytes(of: &bits) {
+                _ = ce_address_octets(address, $0.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            }
+            storage = .v4(UInt32(bigEndian: bits), port: ce_address_port(address))
+            return
+        }
         if family == AF_UNIX {
             var isAbstract = false
             var bytes = [UInt8](repeating: 0, count: 128)
             let length = bytes.withUnsafeMutableBytes { buffer in
                 ce_address_path(
-                    &address, buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    address, buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
                     buffer.count, &isAbstract)
             }
             storage = .unix(Array(bytes.prefix(length)), isAbstract: isAbstract)
@@ -142,16 +155,15 @@ extension SocketAddress {
         var low: UInt64 = 0
         let count = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 16) { octets in
             octets.initialize(repeating: 0)
-            let count = ce_address_octets(&address, octets.baseAddress)
+            let count = ce_address_octets(address, octets.baseAddress)
             for index in 0..<8 { high = high << 8 | UInt64(octets[index]) }
             for index in 8..<16 { low = low << 8 | UInt64(octets[index]) }
             return count
         }
-        let port = ce_address_port(&address)
+        let port = ce_address_port(address)
         switch count {
-        case 4: storage = .v4(UInt32(high >> 32), port: port)
         case 16:
-            storage = .v6(high: high, low: low, port: port, scope: ce_address_scope(&address))
+            storage = .v6(high: high, low: low, port: port, scope: ce_address_scope(address))
         default: return nil
         }
     }
@@ -159,17 +171,56 @@ extension SocketAddress {
     /// In the shim's form.
     package var shimAddress: ce_address {
         var address = ce_address()
+        store(at: &address)
+        return address
+    }
+
+    /// The same, where it is wanted.
+    package func store(at address: UnsafeMutablePointer<ce_address>) {
         switch storage {
-        case .v4(_, let port): ce_address_v4(&address, octets, port)
-        case .v6(_, _, let port, let scope): ce_address_v6(&address, octets, port, scope)
+        case .v4(let bits, let port):
+            withUnsafeBytes(of: bits.bigEndian) {
+                ce_address_v4(address, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), port)
+            }
+        case .v6(let high, let low, let port, let scope):
+            withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) {
+                ce_address_v6(
+                    address, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), port, scope)
+            }
         case .unix(let bytes, let isAbstract):
             bytes.withUnsafeBytes { buffer in
                 _ = ce_address_unix(
-                    &address, buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    address, buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
                     buffer.count, isAbstract)
             }
         }
-        return address
+    }
+
+    /// Whoever has no address: a Unix socket that was never bound.
+    package static let unnamed = SocketAddress(storage: .unix([], isAbstract: false))
+
+    /// Whether nothing can be sent there: the address of an unbound Unix socket.
+    public var isUnnamed: Bool {
+        if case .unix(let bytes, false) = storage { bytes.isEmpty } else { false }
+    }
+
+    /// The most bytes of a UDP datagram to this address, udp(7): what a length of 16 bits leaves
+    /// behind the headers. `nil` for Unix.
+    package var datagramBytesMax: Int? {
+        switch storage {
+        case .v4: 65_507
+        case .v6: 65_527
+        case .unix: nil
+        }
+    }
+
+    /// The system's number of its family.
+    package var family: Int32 {
+        switch storage {
+        case .v4: AF_INET
+        case .v6: AF_INET6
+        case .unix: AF_UNIX
+        }
     }
 }
 

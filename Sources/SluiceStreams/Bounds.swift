@@ -40,6 +40,28 @@ package enum StreamBounds {
     package static let connectStagger = Duration.milliseconds(250)
     /// Connections of one server by default, if the descriptor limit allows.
     package static let connections = 10_000
+    /// Datagrams received or sent by one system call: what one costs is spread over enough by then.
+    package static let datagramsPerCall = 64
+    /// Datagrams sent for one socket in one turn: the others have their share.
+    package static let datagramsPerTurn = 256
+    /// Room for the datagrams of one receive, shared by a loop's sockets; what was never used of it
+    /// costs no memory.
+    package static let datagramSlabBytes = 4 << 20
+    /// Datagrams that wait for a receive, unless the options say otherwise.
+    package static let datagramQueueCount = 4_096
+    /// Bytes of them.
+    package static let datagramQueueBytes = 4 << 20
+    /// What a queued datagram is taken to hold besides its bytes, so that empty ones are bounded.
+    package static let datagramOverhead = 128
+    /// Failures of peers kept until somebody is told: a peer that is gone answers each datagram.
+    package static let peerFailures = 16
+    /// Datagrams joined for the kernel to take apart (UDP_MAX_SEGMENTS of Linux 4.18).
+    package static let datagramsJoined = 64
+    /// How long sending to a full Unix socket rests first, and at most: the kernel does not tell an
+    /// unconnected sender when there is room.
+    package static let datagramRestNanoseconds: (first: UInt64, most: UInt64) = (
+        1_000_000, 50_000_000
+    )
     /// Descriptors left for the program beside those connections.
     package static let sparedDescriptors = 128
 }

@@ -203,6 +203,8 @@ public struct ShutdownCounts: Hashable, Sendable {
     /// Not even then: their connections were aborted under them.
     public var aborted = 0
 
+    package init() {}
+
     mutating func add(_ other: ShutdownCounts) {
         finished += other.finished
         cancelled += other.cancelled
@@ -241,11 +243,15 @@ public struct ServerStatistics: Hashable, Sendable {
 
 /// Tasks waiting for a server to close or to become empty.
 // @unchecked Sendable by LoopMember.
-final class ServerWaits: LoopMember, @unchecked Sendable {
+package final class ServerWaits: LoopMember, @unchecked Sendable {
     private var waiting: [Wait] = []
 
+    package override init(loop: EventLoop) { super.init(loop: loop) }
+
     /// Waits while `condition` holds; it is asked again at each `wake`.
-    nonisolated(nonsending) func wait(while condition: () -> Bool) async throws(StreamError) {
+    package nonisolated(nonsending) func wait(
+        while condition: () -> Bool
+    ) async throws(StreamError) {
         while condition() {
             let outcome = await suspend { continuation, number in
                 begin(continuation, number: number) { wait in
@@ -265,16 +271,16 @@ final class ServerWaits: LoopMember, @unchecked Sendable {
         }
     }
 
-    func wake() { endAll(.ready) }
+    package func wake() { endAll(.ready) }
 
-    override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
+    package override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
         guard let index = waiting.firstIndex(where: { $0.number == number }) else { return }
         let wait = waiting.remove(at: index)
         if waiting.isEmpty { loop.dismiss(self) }
         resume(wait, outcome)
     }
 
-    override func loopStopped() { endAll(.closed) }
+    package override func loopStopped() { endAll(.closed) }
 
     private func endAll(_ outcome: WaitOutcome) {
         let all = waiting

@@ -23,6 +23,9 @@ public enum StreamError: Error, Hashable, Sendable {
     /// More descriptors than one message, or one stream's queue, may hold; nothing was sent.
     case tooManyDescriptors(Int, limit: Int)
 
+    /// The datagram is longer than any that can be sent there; nothing of it was queued.
+    case datagramTooLarge(size: Int, limit: Int)
+
     // The task:
 
     /// The task was cancelled while waiting. A read has consumed nothing.
@@ -49,6 +52,12 @@ public enum StreamError: Error, Hashable, Sendable {
     /// More descriptors came than the call or this process has room for (recvmsg(2), MSG_CTRUNC).
     /// All that came are closed, and what they came with is lost; the stream goes on behind it.
     case ancillaryTruncated
+
+    /// A datagram was longer than the socket's `maxReceiveSize`; it is lost.
+    case datagramTruncated(size: Int, limit: Int, source: SocketAddress)
+    /// A datagram sent earlier did not arrive at this peer: ICMP says so (`ECONNREFUSED`: nobody
+    /// listens there), or the kernel. `nil` if it is not known which peer. The socket lives on.
+    case peerFailed(SocketAddress?, errno: Int32)
 
     // The system:
 
@@ -98,6 +107,13 @@ extension StreamError: CustomStringConvertible {
         case .stalled: "the peer has taken nothing for too long"
         case .peerTimedOut(let deadline): deadline.words
         case .ancillaryTruncated: "more descriptors came than there is room for"
+        case .datagramTooLarge(let size, let limit):
+            "a datagram of \(size) bytes is over the limit of \(limit)"
+        case .datagramTruncated(let size, let limit, let source):
+            "a datagram of \(size) bytes from \(source) is longer than the \(limit) received"
+        case .peerFailed(let address, let errno):
+            "a datagram to \(address.map(\.description) ?? "a peer") did not arrive: "
+                + SystemError.text(of: errno)
         case .system(let error): error.description
         case .reactor(let error): error.description
         case .listenFailed(let address, let error): "cannot listen on \(address): \(error)"

@@ -12,7 +12,9 @@ const char *cf_name(enum cf_call call) {
         "bind",          "listen",     "accept4",     "connect",      "shutdown", "close",
         "fcntl",         "setsockopt", "getsockopt",  "getsockname",  "getpeername", "unsent",
         "read",          "write",      "writev",      "recv",         "sendmsg",  "recvmsg",
-        "open",          "flock",      "fstatat",     "fchmodat",     "unlinkat", "sigaction",
+        "recvmmsg",      "sendmmsg",
+        "open",          "flock",      "fstatat",     "fchmod",       "fchmodat", "unlinkat",
+        "sigaction",
         "sleep",         "clock",      "clock_coarse", "any"};
     _Static_assert(sizeof names / sizeof names[0] == CF_ANY + 1, "a name for each call");
     return names[call];

@@ -103,5 +103,7 @@ ssize_t cf_writev(void *state, int fd, const struct iovec *pieces, int count);
 ssize_t cf_recv(void *state, int fd, void *buffer, size_t count, int flags);
 ssize_t cf_sendmsg(void *state, int fd, const struct msghdr *message, int flags);
 ssize_t cf_recvmsg(void *state, int fd, struct msghdr *message, int flags);
+int cf_recvmmsg(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags);
+int cf_sendmmsg(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags);
 
 #endif

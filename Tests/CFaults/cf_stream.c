@@ -133,3 +133,33 @@ ssize_t cf_recvmsg(void *state, int fd, struct msghdr *message, int flags) {
     if (asked < whole) message->msg_iov->iov_len = whole;
     return finish(faults, CF_RECVMSG, fd, EPOLLIN, asked < whole, asked, got);
 }
+
+// How many datagrams of a batch a call may move: one at least, if the quirks shorten anything.
+static unsigned shortened_batch(struct cf_faults *faults, uint32_t direction, unsigned count) {
+    cf_lock(faults);
+    const bool reads = direction == EPOLLIN;
+    const struct cf_quirks *quirks = &faults->quirks;
+    if (count > 1 && (reads ? quirks->read_bytes_max : quirks->write_bytes_max) != 0) count = 1;
+    if (count > 1 && cf_chance(faults, reads ? quirks->short_read_odds : quirks->short_write_odds))
+        count = (unsigned)(cf_random(faults) % count) + 1;
+    cf_unlock(faults);
+    return count;
+}
+
+int cf_recvmmsg(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_RECVMMSG, fd, EPOLLIN);
+    if (error != 0) return -error;
+    const unsigned asked = shortened_batch(faults, EPOLLIN, count);
+    const int got = faults->kernel.recvmmsg(faults->kernel.state, fd, messages, asked, flags);
+    return (int)finish(faults, CF_RECVMMSG, fd, EPOLLIN, asked < count, asked, got);
+}
+
+int cf_sendmmsg(void *state, int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    struct cf_faults *faults = state;
+    const int error = cf_begin(faults, CF_SENDMMSG, fd, EPOLLOUT);
+    if (error != 0) return -error;
+    const unsigned asked = shortened_batch(faults, EPOLLOUT, count);
+    const int took = faults->kernel.sendmmsg(faults->kernel.state, fd, messages, asked, flags);
+    return (int)finish(faults, CF_SENDMMSG, fd, EPOLLOUT, asked < count, asked, took);
+}

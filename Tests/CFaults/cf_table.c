@@ -109,6 +109,10 @@ static int faulty_fstatat(void *state, int directory, const char *name, struct s
     FORWARD(int, CF_FSTATAT, directory, 0, fstatat, directory, name, status, flags);
 }
 
+static int faulty_fchmod(void *state, int fd, mode_t mode) {
+    FORWARD(int, CF_FCHMOD, fd, 0, fchmod, fd, mode);
+}
+
 static int faulty_fchmodat(void *state, int directory, const char *name, mode_t mode, int flags) {
     FORWARD(int, CF_FCHMODAT, directory, 0, fchmodat, directory, name, mode, flags);
 }
@@ -210,9 +214,12 @@ struct ce_system cf_table(struct cf_faults *faults) {
         .recv = cf_recv,
         .sendmsg = cf_sendmsg,
         .recvmsg = cf_recvmsg,
+        .recvmmsg = cf_recvmmsg,
+        .sendmmsg = cf_sendmmsg,
         .open = faulty_open,
         .flock = faulty_flock,
         .fstatat = faulty_fstatat,
+        .fchmod = faulty_fchmod,
         .fchmodat = faulty_fchmodat,
         .unlinkat = faulty_unlinkat,
         .sigaction = faulty_sigaction,

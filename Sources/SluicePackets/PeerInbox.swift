@@ -1,0 +1,169 @@
+// PeerInbox: what one peer has sent to a datagram server and its handler has not received. Floor 3,
+// the loop's thread.
+
+internal import SluiceReactor
+internal import SluiceStreams
+
+// @unchecked Sendable by LoopMember: touched on the loop's thread alone.
+final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
+    let peer: SocketAddress
+    /// The packet that began the conversation, until it is received.
+    private var first: Received?
+    /// What came after it, not yet looked at.
+    private(set) var queue = CountedQueue<[UInt8]>()
+    /// The bytes of all peers together.
+    private let account: ByteAccount
+    private var failure: StreamError?
+    private var wait: Wait?
+    private var isReading = false
+    private var resultsInARow = 0
+    /// Nothing more will come; what has come is still received.
+    private var isEnding = false
+    /// The handler's task while it runs.
+    var task: Task<Void, Never>?
+    /// Its handler has returned; what is queued waits for the next conversation.
+    var isOver = false
+    /// Its neighbours in the order of use.
+    var older: PeerInbox?
+    weak var newer: PeerInbox?
+
+    init(peer: SocketAddress, first: Received, account: ByteAccount, loop: EventLoop) {
+        self.peer = peer
+        self.first = first
+        self.account = account
+        super.init(loop: loop)
+    }
+
+    deinit {
+        account.bytes -= queue.bytes
+    }
+
+    override func label() -> String { "the handler of \(peer)" }
+
+    override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
+        if wait?.number == number { endWait(outcome) }
+    }
+
+    override func loopStopped() {
+        isEnding = true
+        endWait(.closed)
+    }
+
+    private func endWait(_ outcome: WaitOutcome) {
+        guard let wait else { return }
+        self.wait = nil
+        loop.dismiss(self)
+        resume(wait, outcome)
+    }
+
+    // MARK: Filling
+
+    /// Queues a datagram. Returns how many were dropped, this one or the oldest.
+    func add(_ bytes: [UInt8], atMost count: Int, total: Int, _ overflow: DatagramOverflow) -> Int {
+        if isEnding { return 1 }
+        let size = bytes.count + ByteAccount.overhead
+        var dropped = 0
+        if queue.count >= count {
+            if overflow == .dropNewest { return 1 }
+            dropped += drop()
+        }
+        // With everything full, what is older of this very peer gives way, or this one.
+        while overflow == .dropOldest, account.bytes > total - size, !queue.isEmpty {
+            dropped += drop()
+        }
+        guard account.bytes <= total - size else { return dropped + 1 }
+        queue.append(bytes, bytes: size)
+        account.bytes += size
+        endWait(.ready)
+        return dropped
+    }
+
+    private func drop() -> Int { pop() == nil ? 0 : 1 }
+
+    func pop() -> [UInt8]? {
+        let before = queue.bytes
+        let bytes = queue.popFirst()
+        account.bytes -= before - queue.bytes
+        return bytes
+    }
+
+    /// Takes over what another one has left.
+    func inherit(_ other: PeerInbox) {
+        queue = other.queue
+        other.queue = CountedQueue()
+    }
+
+    /// A datagram to this peer did not arrive.
+    func fail(_ error: StreamError) {
+        failure = error
+        endWait(.ready)
+    }
+
+    /// Nothing more will come.
+    func finish(dropping: Bool) {
+        isEnding = true
+        if dropping {
+            first = nil
+            while pop() != nil {}
+        }
+        endWait(.ready)
+    }
+
+    // MARK: Receiving
+
+    /// The next packet. At home.
+    nonisolated(nonsending) func receive(
+        _ serializer: SerializerBox<Received>
+    ) async throws(PacketError) -> Received? {
+        guard !isReading else { throw .busy }
+        isReading = true
+        defer { isReading = false }
+        // Buffered results never suspend by themselves: others have their turn after a row of them.
+        resultsInARow += 1
+        if resultsInARow >= Self.resultsInARowMax {
+            resultsInARow = 0
+            await EventLoop.yield()
+        }
+        while true {
+            if let packet = first {
+                first = nil
+                return packet
+            }
+            if let bytes = pop() {
+                return try serializer.packet(of: Datagram(bytes, from: peer))
+            }
+            if let failure {
+                self.failure = nil
+                throw .stream(failure)
+            }
+            if isEnding { return nil }
+            resultsInARow = 0
+            switch await suspend({ park($0, number: $1) }) {
+            case .ready: continue
+            case .closed: return nil
+            case .cancelled: throw .stream(.cancelled)
+            case .timedOut: throw .stream(.timedOut)
+            }
+        }
+    }
+
+    private static var resultsInARowMax: Int { Int(StreamBounds.resultsInARow) }
+
+    private func park(_ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32) {
+        begin(continuation, number: number) { wait in
+            guard first == nil, queue.isEmpty, failure == nil, !isEnding else { return false }
+            loop.admit(self)
+            self.wait = wait
+            return true
+        }
+    }
+}
+
+/// Bytes that wait in all inboxes of a server.
+// @unchecked Sendable: touched on the loop's thread alone; an inbox is released there, or with its
+// loop stopped.
+final class ByteAccount: @unchecked Sendable {
+    var bytes = 0
+    /// What a datagram is taken to hold besides its bytes.
+    static let overhead = StreamBounds.datagramOverhead
+}

@@ -1,0 +1,73 @@
+// CountedQueue: first in, first out, with a running count of bytes. A pure core. Floor 2.
+//
+// Invariant: `bytes` is the sum of what was given for the elements in it.
+
+package struct CountedQueue<Element> {
+    private var elements: [(element: Element, bytes: Int)?] = []
+    private var head = 0
+    /// What its elements are taken to hold.
+    package private(set) var bytes = 0
+
+    package init() {}
+
+    package var count: Int { elements.count - head }
+    package var isEmpty: Bool { head == elements.count }
+
+    /// The element at a place, 0 being the first.
+    package subscript(index: Int) -> Element {
+        guard let found = elements[head + index] else { preconditionFailure("it was taken") }
+        return found.element
+    }
+
+    package var first: Element? { isEmpty ? nil : self[0] }
+
+    package mutating func append(_ element: Element, bytes: Int) {
+        elements.append((element, bytes))
+        self.bytes += bytes
+    }
+
+    package mutating func popFirst() -> Element? {
+        guard !isEmpty, let first = elements[head] else { return nil }
+        elements[head] = nil
+        head += 1
+        bytes -= first.bytes
+        tidy()
+        return first.element
+    }
+
+    package mutating func removeFirst(_ count: Int) {
+        for _ in 0..<count { _ = popFirst() }
+    }
+
+    /// Takes out those that are wanted, in order, and keeps the others in theirs.
+    package mutating func removeAll(where isWanted: (Element) -> Bool) -> CountedQueue {
+        var (taken, kept) = (CountedQueue(), CountedQueue())
+        for index in head..<elements.count {
+            guard let entry = elements[index] else { continue }
+            if isWanted(entry.element) {
+                taken.append(entry.element, bytes: entry.bytes)
+            } else {
+                kept.append(entry.element, bytes: entry.bytes)
+            }
+        }
+        self = kept
+        return taken
+    }
+
+    package mutating func append(contentsOf other: CountedQueue) {
+        for index in other.head..<other.elements.count {
+            if let entry = other.elements[index] { append(entry.element, bytes: entry.bytes) }
+        }
+    }
+
+    /// Gives memory back: nothing is owned while it is empty.
+    private mutating func tidy() {
+        if isEmpty {
+            elements.removeAll(keepingCapacity: elements.capacity <= 64)
+            head = 0
+        } else if head >= 64, head * 2 >= elements.count {
+            elements.removeFirst(head)
+            head = 0
+        }
+    }
+}

@@ -1,0 +1,256 @@
+// Datagrams out: one place that transmits, one place that parks senders. Floor 2, the loop's
+// thread.
+//
+// What is written in a turn leaves at its end, up to 64 datagrams in a system call. When sendmmsg
+// refuses, it says so of the first datagram of its list only; and the reason may be an older one's,
+// which ICMP brought meanwhile: so that datagram is tried once more before it is given up.
+
+internal import CEpoll
+internal import Glibc
+internal import SluiceReactor
+
+extension DatagramTransport {
+    func outputBecameReady() {
+        _ = state.pointee.writable.latch()
+        if !state.pointee.output.isEmpty { loop.listForFlush(self) }
+    }
+
+    /// Bytes that wait, each datagram with its overhead.
+    private var queuedBytes: Int {
+        state.pointee.output.bytes + state.pointee.stalled.bytes
+    }
+
+    /// Queues a datagram, or throws and queues nothing.
+    func enqueue(_ bytes: [UInt8], to address: SocketAddress?) throws(StreamError) {
+        guard state.pointee.isOpen else { throw state.pointee.ending.error }
+        guard bytes.count <= sizeMax else {
+            throw .datagramTooLarge(size: bytes.count, limit: sizeMax)
+        }
+        if let address {
+            guard address.isSameFamily(as: local), !address.isUnnamed else {
+                throw .invalidOption(
+                    name: "address", rule: "one that \(local) can send to, not \(address)")
+            }
+        } else if remote == nil {
+            throw .invalidOption(name: "address", rule: "needed on a socket without a peer")
+        }
+        if let failure = takeFailure(of: address) { throw failure.error }
+        if queuedBytes > settings.options.outputCap { throw .outputFull(queued: queuedBytes) }
+        let outgoing = Outgoing(bytes: bytes, address: address)
+        let size = bytes.count + StreamBounds.datagramOverhead
+        if !state.pointee.fullPeers.isEmpty, let address,
+            state.pointee.fullPeers.contains(address)
+        {
+            return state.pointee.stalled.append(outgoing, bytes: size)
+        }
+        if state.pointee.output.isEmpty { loop.listForFlush(self) }
+        state.pointee.output.append(outgoing, bytes: size)
+    }
+
+    /// Bytes that a send to this peer waits for: not those that wait for another, full one.
+    private func bytesAhead(of address: SocketAddress?) -> Int {
+        guard !state.pointee.fullPeers.isEmpty, let address,
+            state.pointee.fullPeers.contains(address)
+        else { return state.pointee.output.bytes }
+        return queuedBytes
+    }
+
+    /// Whether a send is done once its datagram is queued; counted as a result of the row.
+    @inline(__always)
+    func needNotWait(_ address: SocketAddress?) -> Bool {
+        guard bytesAhead(of: address) <= settings.options.highWaterMark,
+            state.pointee.sendsInARow < StreamBounds.resultsInARow
+        else { return false }
+        state.pointee.sendsInARow &+= 1
+        return true
+    }
+
+    /// Waits until little enough is queued before what goes to this peer. At home.
+    nonisolated(nonsending) func drain(_ address: SocketAddress?) async throws(StreamError) {
+        let mark = settings.options.highWaterMark
+        // What the kernel takes at once need not be waited for.
+        if bytesAhead(of: address) > mark { flushNow() }
+        if bytesAhead(of: address) > mark { return try await waitForOutput(.drain(address)) }
+        if needNotWait(address) { return }
+        try await takeTurns()
+    }
+
+    /// Waits until everything queued so far has left. At home.
+    nonisolated(nonsending) func flush() async throws(StreamError) {
+        guard state.pointee.isOpen else { throw state.pointee.ending.error }
+        flushNow()
+        let queued = state.pointee.output.count + state.pointee.stalled.count
+        guard queued > 0 else { return }
+        try await waitForOutput(.flush(state.pointee.gone &+ UInt64(queued)))
+    }
+
+    nonisolated(nonsending) private func waitForOutput(
+        _ goal: DatagramWait.Goal
+    ) async throws(StreamError) {
+        let outcome = await suspend { continuation, number in
+            begin(continuation, number: number) { wait in
+                guard state.pointee.isOpen, !isReached(goal) else { return false }
+                state.pointee.outputWaits.append(DatagramWait(wait: wait, goal: goal))
+                return true
+            }
+        }
+        state.pointee.sendsInARow = 0
+        if outcome != .ready { throw error(of: outcome) }
+        guard state.pointee.isOpen else { throw state.pointee.ending.error }
+    }
+
+    private func isReached(_ goal: DatagramWait.Goal) -> Bool {
+        switch goal {
+        case .drain(let address): bytesAhead(of: address) <= settings.options.highWaterMark / 4
+        case .flush(let mark): mark <= state.pointee.gone
+        }
+    }
+
+    // MARK: Flushing
+
+    /// The one place that transmits: until the queue is empty, the kernel refuses, or this turn's
+    /// share is used up.
+    func flushNow() {
+        let turn = loop.turnNumber
+        if state.pointee.flushTurn != turn {
+            state.pointee.flushTurn = turn
+            state.pointee.flushedInTurn = 0
+        }
+        while state.pointee.isOpen, !state.pointee.output.isEmpty, state.pointee.writable.mayTry {
+            guard state.pointee.flushedInTurn < StreamBounds.datagramsPerTurn else {
+                loop.listForFlush(self)
+                break
+            }
+            let messages = gather()
+            let taken = Int(ce_send_datagrams(loop.reactor, fd, slab.outgoing, messages))
+            if taken > 0 {
+                sent(messages: taken)
+            } else {
+                refused(Int32(truncatingIfNeeded: -taken))
+            }
+        }
+        if !state.pointee.outputWaits.isEmpty { releaseOutputWaits() }
+    }
+
+    /// Describes the first datagrams of the queue in the slab, as few messages as can be. Returns
+    /// how many.
+    private func gather() -> Int {
+        let queued = state.pointee.output.count
+        var (messages, next, pieces) = (0, 0, 0)
+        while messages < StreamBounds.datagramsPerCall, next < queued,
+            pieces < EventLoop.iovecCapacity
+        {
+            let first = state.pointee.output[next]
+            let entry = slab.outgoing + messages
+            entry.pointee.pieces = UnsafePointer(loop.iovecs + pieces)
+            describe(first, pieces)
+            var (count, total, last) = (1, first.bytes.count, first.bytes.count)
+            while state.pointee.joins, next + count < queued, count < StreamBounds.datagramsJoined,
+                pieces + count < EventLoop.iovecCapacity, last == first.bytes.count, last > 0
+            {
+                let other = state.pointee.output[next + count]
+                last = other.bytes.count
+                guard last > 0, last <= first.bytes.count, last <= sizeMax - total,
+                    other.address == first.address
+                else { break }
+                describe(other, pieces + count)
+                (count, total) = (count + 1, total + last)
+            }
+            entry.pointee.pieces_count = count
+            entry.pointee.segment_bytes = count > 1 ? UInt32(first.bytes.count) : 0
+            if let address = first.address {
+                address.store(at: slab.destination(messages))
+            } else {
+                entry.pointee.address.length = 0
+            }
+            slab.joined[messages] = count
+            (messages, next, pieces) = (messages + 1, next + count, pieces + count)
+        }
+        return messages
+    }
+
+    /// Valid while the queue holds the array.
+    private func describe(_ outgoing: Outgoing, _ index: Int) {
+        loop.iovecs[index] = outgoing.bytes.withUnsafeBufferPointer {
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count)
+        }
+    }
+
+    private func sent(messages: Int) {
+        var count = 0
+        for index in 0..<messages { count += slab.joined[index] }
+        state.pointee.output.removeFirst(count)
+        state.pointee.gone &+= UInt64(count)
+        state.pointee.flushedInTurn += count
+        state.pointee.counts.sent += count
+        state.pointee.rest = 0
+        guard state.pointee.refusal != 0 else { return }
+        // So it was not this datagram's own.
+        if !state.pointee.refusalIsTold {
+            note(PeerFailure(address: remote, errno: state.pointee.refusal))
+        }
+        state.pointee.refusal = 0
+    }
+
+    /// The kernel did not take the first datagram.
+    private func refused(_ errno: Int32) {
+        if errno == EAGAIN { return refusedForNow() }
+        if slab.joined[0] > 1 {
+            // It cannot take these apart: not on this route.
+            state.pointee.joins = false
+            return
+        }
+        guard state.pointee.refusal != 0 else {
+            state.pointee.refusal = errno
+            state.pointee.refusalIsTold = collectFailures()
+            return
+        }
+        let first = state.pointee.output.popFirst()
+        state.pointee.gone &+= 1
+        state.pointee.flushedInTurn += 1
+        state.pointee.counts.notSent += 1
+        note(PeerFailure(address: first?.address ?? remote, errno: state.pointee.refusal))
+        state.pointee.refusal = 0
+    }
+
+    private func releaseOutputWaits() {
+        var index = 0
+        while index < state.pointee.outputWaits.count {
+            if isReached(state.pointee.outputWaits[index].goal) {
+                resume(state.pointee.outputWaits.remove(at: index).wait, .ready)
+            } else {
+                index += 1
+            }
+        }
+    }
+
+    // MARK: Full Unix peers
+
+    /// There is no room. The kernel tells when there is some again, but for an unconnected Unix
+    /// socket: that one is told nothing of a peer that takes no more, and asks again by a timer.
+    /// Only that peer's datagrams wait then.
+    private func refusedForNow() {
+        guard !isInternet, remote == nil, let address = state.pointee.output.first?.address else {
+            return state.pointee.writable.blocked()
+        }
+        state.pointee.fullPeers.insert(address)
+        let stalled = state.pointee.output.removeAll { $0.address == address }
+        state.pointee.stalled.append(contentsOf: stalled)
+        guard state.pointee.restTimer == 0 else { return }
+        let (first, most) = StreamBounds.datagramRestNanoseconds
+        state.pointee.rest = min(max(first, state.pointee.rest * 2), most)
+        state.pointee.restTimer = loop.arm(
+            self, purpose: 0, deadline: loop.now() &+ state.pointee.rest)
+    }
+
+    /// The full peers are tried again, each one's datagrams in their order.
+    func restEnded() {
+        state.pointee.restTimer = 0
+        var waiting = state.pointee.stalled
+        state.pointee.stalled = CountedQueue()
+        state.pointee.fullPeers = []
+        waiting.append(contentsOf: state.pointee.output)
+        state.pointee.output = waiting
+        flushNow()
+    }
+}
