@@ -14,6 +14,11 @@
 #define UDP_GRO 104
 #endif
 
+_Static_assert(sizeof(struct ce_piece) == sizeof(struct iovec) &&
+                   offsetof(struct ce_piece, start) == offsetof(struct iovec, iov_base) &&
+                   offsetof(struct ce_piece, count) == offsetof(struct iovec, iov_len),
+               "the kernel reads pieces as iovecs");
+
 // Room for what the kernel says of each received datagram: SO_RXQ_OVFL and UDP_GRO, and a spare.
 enum { NOTES_BYTES = 3 * CMSG_SPACE(sizeof(uint64_t)) };
 

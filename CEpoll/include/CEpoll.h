@@ -393,10 +393,17 @@ int ce_bind_datagram_unix(struct ce_reactor *reactor, int fd, const struct ce_ad
 // connect(2): only datagrams of that peer come in, and sends go there. Never in progress.
 int ce_connect_datagram(struct ce_reactor *reactor, int fd, const struct ce_address *remote);
 
+// A run of bytes: struct iovec under a name of our own, because Swift lets one module alone define
+// a type and takes the first it meets.
+struct ce_piece {
+    const void *start;  // written to when it is room for a received datagram
+    size_t count;
+};
+
 // A datagram to be sent, or room for one to be received.
 struct ce_datagram {
     struct ce_address address;   // where it goes, or came from; length 0: connected, or unnamed
-    const struct iovec *pieces;  // its bytes, or the room for them
+    const struct ce_piece *pieces;  // its bytes, or the room for them
     size_t pieces_count;
     size_t length;           // received: its real length, more than the room if it was cut
     uint32_t segment_bytes;  // other than 0: it is several of this size, the last one may be less

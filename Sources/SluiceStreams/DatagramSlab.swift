@@ -2,7 +2,6 @@
 // that an idle one owns nothing. Floor 2, the loop's thread. Nothing stays in it after a call.
 
 internal import CEpoll
-internal import Glibc
 internal import SluiceReactor
 
 final class DatagramSlab {
@@ -11,7 +10,10 @@ final class DatagramSlab {
     let outgoing: UnsafeMutablePointer<ce_datagram>
     /// How many queued datagrams each of `outgoing` stands for.
     let joined: UnsafeMutablePointer<Int>
-    private let pieces: UnsafeMutablePointer<iovec>
+    private let pieces: UnsafeMutablePointer<ce_piece>
+    /// The bytes of `outgoing`, and how many pieces there are.
+    let outgoingPieces: UnsafeMutablePointer<ce_piece>
+    static let outgoingPiecesMax = 1_024
     private let memory: UnsafeMutableRawPointer
     /// What `incoming` is laid out for.
     private var room = 0
@@ -26,10 +28,12 @@ final class DatagramSlab {
         outgoing = .allocate(capacity: count)
         joined = .allocate(capacity: count)
         pieces = .allocate(capacity: count)
+        outgoingPieces = .allocate(capacity: Self.outgoingPiecesMax)
         incoming.initialize(repeating: ce_datagram(), count: count)
         outgoing.initialize(repeating: ce_datagram(), count: count)
         joined.initialize(repeating: 0, count: count)
-        pieces.initialize(repeating: iovec(), count: count)
+        pieces.initialize(repeating: ce_piece(), count: count)
+        outgoingPieces.initialize(repeating: ce_piece(), count: Self.outgoingPiecesMax)
         memory = .allocate(
             byteCount: StreamBounds.datagramSlabBytes + count * Self.skew, alignment: 64)
     }
@@ -39,6 +43,7 @@ final class DatagramSlab {
         outgoing.deallocate()
         joined.deallocate()
         pieces.deallocate()
+        outgoingPieces.deallocate()
         memory.deallocate()
     }
 
@@ -56,7 +61,7 @@ final class DatagramSlab {
         self.room = room
         let count = min(StreamBounds.datagramsPerCall, StreamBounds.datagramSlabBytes / room)
         for index in 0..<count {
-            pieces[index] = iovec(iov_base: bytes(index), iov_len: room)
+            pieces[index] = ce_piece(start: bytes(index), count: room)
             incoming[index].pieces = UnsafePointer(pieces + index)
             incoming[index].pieces_count = 1
         }

@@ -138,15 +138,15 @@ extension DatagramTransport {
         let queued = state.pointee.output.count
         var (messages, next, pieces) = (0, 0, 0)
         while messages < StreamBounds.datagramsPerCall, next < queued,
-            pieces < EventLoop.iovecCapacity
+            pieces < DatagramSlab.outgoingPiecesMax
         {
             let first = state.pointee.output[next]
             let entry = slab.outgoing + messages
-            entry.pointee.pieces = UnsafePointer(loop.iovecs + pieces)
+            entry.pointee.pieces = UnsafePointer(slab.outgoingPieces + pieces)
             describe(first, pieces)
             var (count, total, last) = (1, first.bytes.count, first.bytes.count)
             while state.pointee.joins, next + count < queued, count < StreamBounds.datagramsJoined,
-                pieces + count < EventLoop.iovecCapacity, last == first.bytes.count, last > 0
+                pieces + count < DatagramSlab.outgoingPiecesMax, last == first.bytes.count, last > 0
             {
                 let other = state.pointee.output[next + count]
                 last = other.bytes.count
@@ -171,8 +171,8 @@ extension DatagramTransport {
 
     /// Valid while the queue holds the array.
     private func describe(_ outgoing: Outgoing, _ index: Int) {
-        loop.iovecs[index] = outgoing.bytes.withUnsafeBufferPointer {
-            iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count)
+        slab.outgoingPieces[index] = outgoing.bytes.withUnsafeBytes {
+            ce_piece(start: $0.baseAddress, count: $0.count)
         }
     }
 

@@ -1,7 +1,6 @@
 // MemoryTransport: one end of a pair inside the process, with a bounded pipe each way. It behaves
 // as a socket would, kernel buffer included. Floor 2, the loop's thread.
 
-internal import CEpoll
 internal import Glibc
 internal import SluiceReactor
 

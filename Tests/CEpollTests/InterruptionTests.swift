@@ -49,6 +49,7 @@ private let second: Int64 = 1_000_000_000
         wakeAndWait(reactor, faults)
         talk(reactor, from: client, to: server)
         try takePath(reactor, faults)
+        try exchangeDatagram(reactor)
         useOthersDescriptors(reactor, faults)
         try withSignals { watchSignal(reactor) }
         #expect(ce_close(reactor, client) == 0)
@@ -105,6 +106,30 @@ private let second: Int64 = 1_000_000_000
             }
             #expect(ce_unlink_file(reactor, &address, file) == 0)
             #expect(place.inode == nil)
+        }
+    }
+
+    private func exchangeDatagram(_ reactor: OpaquePointer) throws {
+        try withPlace { place in
+            var (address, options, file) = (place.address, ce_datagram_options(), ce_file_id())
+            let server = try check(ce_open_datagram(reactor, AF_UNIX, &options, nil))
+            let client = try check(ce_open_datagram(reactor, AF_UNIX, &options, nil))
+            #expect(ce_bind_datagram_unix(reactor, server, &address, 0o600, &file, nil) == 0)
+            #expect(ce_connect_datagram(reactor, client, &address) == 0)
+            var byte = UInt8(5)
+            withUnsafeMutableBytes(of: &byte) { buffer in
+                var piece = ce_piece(start: buffer.baseAddress, count: 1)
+                withUnsafePointer(to: &piece) { piece in
+                    var datagram = ce_datagram()
+                    datagram.pieces = piece
+                    datagram.pieces_count = 1
+                    #expect(ce_send_datagrams(reactor, client, &datagram, 1) == 1)
+                    #expect(ce_receive_datagrams(reactor, server, &datagram, 1, false) == 1)
+                    #expect(datagram.length == 1)
+                }
+            }
+            #expect(ce_unlink_file(reactor, &address, file) == 0)
+            for fd in [server, client] { #expect(ce_close(reactor, fd) == 0) }
         }
     }
 
