@@ -215,7 +215,7 @@ extension SocketAddress {
     }
 
     /// The system's number of its family.
-    package var family: Int32 {
+    package var familyNumber: Int32 {
         switch storage {
         case .v4: AF_INET
         case .v6: AF_INET6

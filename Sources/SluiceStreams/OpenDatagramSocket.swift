@@ -105,7 +105,7 @@ private enum Place: Sendable {
         switch self {
         case .address(let address, _): address.isSameFamily(as: peer)
         case .automatic: true
-        case .unnamed: peer.family == AF_UNIX
+        case .unnamed: peer.familyNumber == AF_UNIX
         }
     }
 }
@@ -157,8 +157,8 @@ private func openNow(
     _ place: Place, _ remote: SocketAddress?, _ loop: EventLoop, _ settings: DatagramSettings
 ) -> Result<DatagramTransport, StreamError> {
     if loop.hasStopped { return .failure(.reactor(.stopped)) }
-    var (bound, family) = (SocketAddress.unnamed, remote?.family ?? AF_UNIX)
-    if case .address(let address, _) = place { (bound, family) = (address, address.family) }
+    var (bound, family) = (SocketAddress.unnamed, remote?.familyNumber ?? AF_UNIX)
+    if case .address(let address, _) = place { (bound, family) = (address, address.familyNumber) }
     var options = settings.shim
     var call: UnsafePointer<CChar>?
     let fd = ce_open_datagram(loop.reactor, family, &options, &call)
