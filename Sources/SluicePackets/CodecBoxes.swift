@@ -15,6 +15,8 @@ struct DecoderState<D: PacketDecoder> {
     @usableFromInline var wanted = 1
     /// Nothing can be decoded any more.
     @usableFromInline var isPoisoned = false
+    /// What the receive in progress has come to, until it is taken.
+    @usableFromInline var outcome: Result<D.Received?, PacketError>?
 
     @inlinable
     init(_ decoder: D) { self.decoder = decoder }
@@ -85,6 +87,47 @@ final class DecoderBox<D: PacketDecoder> {
     func fill(from reader: StreamReader) throws(StreamError) -> StreamReader.Filling {
         guard state.pointee.decoder.isGathering else { return try reader.fillBuffer() }
         return try reader.fill { receive in state.pointee.decoder.gather(receive) }
+    }
+
+    /// Decodes and receives by turns, without a wait, until there is an outcome.
+    ///
+    /// - Parameter failure: of the wait since the last attempt, or of the beginning; it is the
+    ///   outcome then.
+    /// - Returns: `bytes` if there is one, else what to wait for.
+    @inlinable
+    func attempt(_ reader: StreamReader, after failure: (any Error)?) -> StreamReader.Filling {
+        if let failure { return came(to: .failure(PacketError(ofReceive: failure))) }
+        while true {
+            do throws(PacketError) {
+                if let packet = try next(from: reader) { return came(to: .success(packet)) }
+            } catch {
+                return came(to: .failure(error))
+            }
+            do throws(StreamError) {
+                let filling = try fill(from: reader)
+                if filling == .end { break }
+                if filling != .bytes { return filling }
+            } catch {
+                return came(to: .failure(.stream(error)))
+            }
+        }
+        do throws(PacketError) { return came(to: .success(try last(from: reader))) } catch {
+            return came(to: .failure(error))
+        }
+    }
+
+    @inlinable
+    func came(to outcome: Result<D.Received?, PacketError>) -> StreamReader.Filling {
+        state.pointee.outcome = outcome
+        return .bytes
+    }
+
+    /// Takes the outcome of the attempt that had one.
+    @inlinable
+    func takeOutcome() throws(PacketError) -> D.Received? {
+        let outcome = state.pointee.outcome
+        state.pointee.outcome = nil
+        return try outcome?.get()
     }
 
     @inlinable

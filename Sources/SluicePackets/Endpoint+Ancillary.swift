@@ -53,7 +53,10 @@ extension StreamReceiver {
                 try await self.receiveArrival(capacity)
             }
         }
-        try await beginReceiving()
+        let decoder = passing()
+        do throws(StreamError) { try await reader.beginDecoding() } catch {
+            throw PacketError(ofReceive: error)
+        }
         defer { reader.endDecoding() }
         do throws(StreamError) { try reader.checkPassing() } catch { throw .stream(error) }
         while true {
@@ -61,17 +64,17 @@ extension StreamReceiver {
             let coming = reader.arrived ?? ArrivedAncillary()
             if let packet = try nextPacket(reader) { return try arrival(packet, coming) }
             let seen: Int?
-            do throws(StreamError) { seen = try await moreAhead(coming, capacity) } catch {
-                throw .stream(error)
+            do { seen = try await moreAhead(decoder, coming, capacity) } catch {
+                throw PacketError(ofReceive: error)
             }
             guard let seen else {
-                return try lastPacket(reader).map { (packet) throws(PacketError) in
+                return try decoder.last(reader).map { (packet) throws(PacketError) in
                     try arrival(packet, coming)
                 }
             }
             guard seen > 0 else { continue }
             let ahead = Ahead(count: seen, arrived: coming, capacity: capacity)
-            if let packet = try packetAhead(reader, ahead) { return try arrival(packet, coming) }
+            if let packet = try decoder.ahead(reader, ahead) { return try arrival(packet, coming) }
         }
     }
 
@@ -80,11 +83,11 @@ extension StreamReceiver {
     ///
     /// - Returns: how many bytes were seen and not taken; `nil` at the end.
     private nonisolated(nonsending) func moreAhead(
-        _ coming: ArrivedAncillary, _ capacity: Int
-    ) async throws(StreamError) -> Int? {
-        guard isGathering() else { return try await reader.lookAhead() }
+        _ decoder: PassingDecoder<Received>, _ coming: ArrivedAncillary, _ capacity: Int
+    ) async throws -> Int? {
+        guard decoder.isGathering() else { return try await reader.lookAhead() }
         let filling = try reader.collecting(coming, capacity: capacity) {
-            () throws(StreamError) in try fill(reader)
+            () throws(StreamError) in try decoder.fill(reader)
         }
         if filling == .end { return nil }
         if filling != .bytes { try await reader.waitForMore(filling) }
@@ -96,6 +99,23 @@ extension StreamReceiver {
     ) throws(PacketError) -> Arrival<Received> {
         if coming.isCut { throw .stream(.ancillaryTruncated) }
         return Arrival(packet: packet, ancillary: coming)
+    }
+}
+
+/// What a decoder does for receives with ancillary data, its type hidden.
+@usableFromInline
+struct PassingDecoder<Received: Sendable> {
+    let fill: (StreamReader) throws(StreamError) -> StreamReader.Filling
+    let last: (StreamReader) throws(PacketError) -> Received?
+    let ahead: (StreamReader, Ahead) throws(PacketError) -> Received?
+    let isGathering: () -> Bool
+
+    @usableFromInline
+    init<D: PacketDecoder<Received>>(_ box: DecoderBox<D>) {
+        fill = { reader throws(StreamError) in try box.fill(from: reader) }
+        last = { reader throws(PacketError) in try box.last(from: reader) }
+        ahead = { reader, ahead throws(PacketError) in try box.next(from: reader, ahead) }
+        isGathering = { box.state.pointee.decoder.isGathering }
     }
 }
 

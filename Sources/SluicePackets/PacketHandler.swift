@@ -77,6 +77,7 @@ extension PacketHandler where Session == Void {
 
 extension PacketHandler {
     /// A connection's whole life.
+    @usableFromInline
     nonisolated(nonsending) func serve(
         _ connection: StreamEndpoint<Sent, Received>
     ) async throws {
@@ -127,6 +128,7 @@ extension PacketError {
 /// ``PacketHandler`` says.
 ///
 /// - Throws: as there, and what ``PacketHandler/serviceStarted(_:)`` throws.
+@inlinable
 public nonisolated(nonsending) func startServer<C: Codec, H: PacketHandler<C.Sent, C.Received>>(
     host: String = "127.0.0.1", port: Int, codec: C, on loop: EventLoop? = nil,
     loops: EventLoopGroup? = nil, options: ServerOptions = ServerOptions(), service: H
@@ -139,6 +141,7 @@ public nonisolated(nonsending) func startServer<C: Codec, H: PacketHandler<C.Sen
 }
 
 /// The same on any sort of address.
+@inlinable
 public nonisolated(nonsending) func startServer<C: Codec, H: PacketHandler<C.Sent, C.Received>>(
     _ address: ListenAddress, codec: C, on loop: EventLoop? = nil, loops: EventLoopGroup? = nil,
     options: ServerOptions = ServerOptions(), service: H
@@ -150,7 +153,8 @@ public nonisolated(nonsending) func startServer<C: Codec, H: PacketHandler<C.Sen
     }
 }
 
-private nonisolated(nonsending) func start(
+@usableFromInline
+nonisolated(nonsending) func start(
     _ service: some PacketHandler, _ options: ServerOptions,
     _ listen: nonisolated(nonsending) (ServerOptions) async throws(StreamError) -> Server
 ) async throws -> Server {

@@ -17,29 +17,39 @@ public typealias EndpointHandler<Sent: Sendable, Received: Sendable> =
 ///   - codec: fresh; each connection begins with a copy.
 ///   - handler: gets each client.
 /// - Throws: as there.
+@inlinable
 public nonisolated(nonsending) func startServer<C: Codec>(
     host: String = "127.0.0.1", port: Int, codec: C, on loop: EventLoop? = nil,
     loops: EventLoopGroup? = nil, options: ServerOptions = ServerOptions(),
     handler: @escaping EndpointHandler<C.Sent, C.Received>
 ) async throws(StreamError) -> Server {
-    let serve: ClientHandler = { reader, writer in
-        try await handler(StreamEndpoint(reader, writer, codec))
-    }
+    let serve = serving(codec, handler)
     return try await startServer(
         host: host, port: port, on: loop, loops: loops, options: options, handler: serve)
 }
 
 /// The same on any sort of address.
+@inlinable
 public nonisolated(nonsending) func startServer<C: Codec>(
     _ address: ListenAddress, codec: C, on loop: EventLoop? = nil, loops: EventLoopGroup? = nil,
     options: ServerOptions = ServerOptions(),
     handler: @escaping EndpointHandler<C.Sent, C.Received>
 ) async throws(StreamError) -> Server {
-    let serve: ClientHandler = { reader, writer in
-        try await handler(StreamEndpoint(reader, writer, codec))
-    }
+    let serve = serving(codec, handler)
     return try await startServer(
         address, on: loop, loops: loops, options: options, handler: serve)
+}
+
+/// A handler of streams that makes endpoints of them. Made by a closure of its own, lest the codec's
+/// copy lies on the task of each connection.
+@inlinable
+func serving<C: Codec>(
+    _ codec: C, _ handler: @escaping EndpointHandler<C.Sent, C.Received>
+) -> ClientHandler {
+    let endpoint = { @Sendable (reader: StreamReader, writer: StreamWriter) in
+        StreamEndpoint(reader, writer, codec)
+    }
+    return { reader, writer in try await handler(endpoint(reader, writer)) }
 }
 
 /// Connects to a TCP service and joins the stream with a codec.
@@ -48,6 +58,7 @@ public nonisolated(nonsending) func startServer<C: Codec>(
 ///   - host: as in `openConnection` without a codec, and so are the others.
 ///   - codec: fresh.
 /// - Throws: as there.
+@inlinable
 public nonisolated(nonsending) func openConnection<C: Codec>(
     host: String, port: Int, codec: C, from localHost: String? = nil,
     timeout: Duration = .seconds(30), on loop: EventLoop? = nil,

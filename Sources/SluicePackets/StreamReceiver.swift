@@ -15,10 +15,10 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     /// The stream it reads from. Bytes read here directly are missing from the packets.
     public let reader: StreamReader
     @usableFromInline let nextPacket: (StreamReader) throws(PacketError) -> Received?
-    @usableFromInline let fill: (StreamReader) throws(StreamError) -> StreamReader.Filling
-    @usableFromInline let lastPacket: (StreamReader) throws(PacketError) -> Received?
-    @usableFromInline let packetAhead: (StreamReader, Ahead) throws(PacketError) -> Received?
-    @usableFromInline let isGathering: () -> Bool
+    @usableFromInline let attempt: (StreamReader, (any Error)?) -> StreamReader.Filling
+    @usableFromInline let takeOutcome: () throws(PacketError) -> Received?
+    /// What few receives need is put together for those.
+    @usableFromInline let passing: () -> PassingDecoder<Received>
 
     /// Joins a reader and a decoder. Any thread.
     ///
@@ -30,10 +30,9 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         self.reader = reader
         let box = DecoderBox(decoder)
         nextPacket = { reader throws(PacketError) in try box.next(from: reader) }
-        fill = { reader throws(StreamError) in try box.fill(from: reader) }
-        lastPacket = { reader throws(PacketError) in try box.last(from: reader) }
-        packetAhead = { reader, ahead throws(PacketError) in try box.next(from: reader, ahead) }
-        isGathering = { box.state.pointee.decoder.isGathering }
+        attempt = { reader, failure in box.attempt(reader, after: failure) }
+        takeOutcome = { () throws(PacketError) in try box.takeOutcome() }
+        passing = { PassingDecoder(box) }
     }
 
     /// The loop it lives on.
@@ -64,7 +63,10 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
         if reader.mayDecodeBuffered(), let packet = try nextPacket(reader) {
             return packet
         }
-        return try await receiveSlowly()
+        // What waits is not generic, so that the task of an idle endpoint stays small.
+        guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
+        await reader.decode(attempt)
+        return try takeOutcome()
     }
 
     /// All packets up to the end; continues after a `break`. One consumer.
@@ -84,43 +86,24 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     /// Ends the stream now; as ``StreamWriter/abort()``.
     public nonisolated(nonsending) func abort() async { await reader.abortStream() }
 
-    /// The shape of every read: try, receive, try again. Specialised, but a function of its own:
-    /// most packets need none of it.
-    @inlinable
-    @inline(never)
-    nonisolated(nonsending) func receiveSlowly() async throws(PacketError) -> Received? {
-        guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
-        try await beginReceiving()
-        defer { reader.endDecoding() }
-        while true {
-            if let packet = try nextPacket(reader) { return packet }
-            do throws(StreamError) {
-                let filling = try fill(reader)
-                if filling == .bytes { continue }
-                if filling != .end {
-                    try await reader.waitForMore(filling)
-                    continue
-                }
-            } catch {
-                throw .stream(error)
-            }
-            return try lastPacket(reader)
-        }
-    }
-
-    /// Begins a receive: refuses a second one.
-    @usableFromInline
-    nonisolated(nonsending) func beginReceiving() async throws(PacketError) {
-        do throws(StreamError) { try await reader.beginDecoding() } catch {
-            throw error == .busy ? .busy : .stream(error)
-        }
-    }
-
     /// Out of line: what it needs would widen the frame of the one that waits.
     @usableFromInline
     @inline(never)
     nonisolated(nonsending) func receiveFromElsewhere() async throws(PacketError) -> Received? {
-        try await reader.onLoop { () throws(PacketError) in try await self.receiveSlowly() }
+        try await reader.onLoop { () throws(PacketError) in try await self.receive() }
+    }
+}
+
+extension PacketError {
+    /// A stream's error as a receive tells it.
+    @usableFromInline
+    @inline(never)
+    init(ofReceive error: any Error) {
+        switch error as? StreamError {
+        case .busy?: self = .busy
+        case let error?: self = .stream(error)
+        case nil: preconditionFailure("streams throw nothing else: \(error)")
+        }
     }
 }
 

@@ -41,10 +41,23 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
     ///   cancelled before it comes here queues nothing when it has to hop.
     @inlinable
     public nonisolated(nonsending) func send(_ packet: Sent) async throws(PacketError) {
-        guard writer.isOnLoop else { return try await sendFromElsewhere(packet) }
+        if try sendAtOnce(packet) { return }
+        try await sendSlowly(packet)
+    }
+
+    /// On the loop: queues, and tells whether that was all. Off the loop nothing happens.
+    @inlinable
+    func sendAtOnce(_ packet: Sent) throws(PacketError) -> Bool {
+        guard writer.isOnLoop else { return false }
         try writePacket(packet, writer)
-        if writer.needNotDrain() { return }
-        try await drain()
+        return writer.needNotDrain()
+    }
+
+    /// What is left of a send: the drain; off the loop all of it.
+    @usableFromInline
+    nonisolated(nonsending) func sendSlowly(_ packet: Sent) async throws(PacketError) {
+        if writer.isOnLoop { return try await drain() }
+        try await sendFromElsewhere(packet)
     }
 
     /// Waits until little enough is queued; as ``StreamWriter/drain()``.
@@ -52,9 +65,8 @@ public final class StreamSender<Sent: Sendable>: @unchecked Sendable {
         do throws(StreamError) { try await writer.drain() } catch { throw .stream(error) }
     }
 
-    @usableFromInline
     @inline(never)
-    nonisolated(nonsending) func sendFromElsewhere(
+    private nonisolated(nonsending) func sendFromElsewhere(
         _ packet: Sent
     ) async throws(PacketError) {
         let result: Result<Void, PacketError> = await loop.hop {

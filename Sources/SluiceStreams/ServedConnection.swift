@@ -38,31 +38,31 @@ final class ServedConnection: TransportOwner, @unchecked Sendable {
     private var handlerError: CloseReason?
     private var isForced = false
 
-    /// Starts the handler, in the turn of the accept.
+    /// Starts the handler, in the turn of the accept. Its task is the handler's whole life: return
+    /// means flush and close in order, throw means close now. No function of its own: its frame
+    /// would stay on the task of each idle connection.
     func begin(_ handler: Handler) {
         let loop = shard.loop
         let began = loop.coarseNow()
         switch handler {
         case .task(let body):
             (wasTask, isTaskRunning) = (true, true)
-            let task = Task.immediate(executorPreference: loop) { await self.run(body) }
+            let task = Task.immediate(executorPreference: loop) {
+                withUnsafeCurrentTask { self.handlerTask = $0 }
+                do {
+                    try await body(
+                        StreamReader(self.transport), StreamWriter(self.transport))
+                    self.transport.startClosing(within: nil)
+                } catch {
+                    self.handlerFailed(error)
+                }
+                self.handlerEnded()
+            }
             if isTaskRunning { self.task = task }
         case .plain(let body):
             body(StreamReader(transport), StreamWriter(transport))
         }
         loop.noteRun(of: transport, since: began)
-    }
-
-    /// The handler's whole life: return means flush and close in order, throw means close now.
-    private nonisolated(nonsending) func run(_ body: ClientHandler) async {
-        withUnsafeCurrentTask { handlerTask = $0 }
-        do {
-            try await body(StreamReader(transport), StreamWriter(transport))
-            transport.startClosing(within: nil)
-        } catch {
-            handlerFailed(error)
-        }
-        handlerEnded()
     }
 
     /// Counts and reports the error, and closes. Out of line: what it needs would widen the frame

@@ -32,9 +32,59 @@ extension StreamReader {
     @usableFromInline
     package func isHome(_ isolation: (any Actor)?) -> Bool { transport.isHome(isolation) }
 
+    /// The shape of every read: try, wait, try again. Not generic, so that the task of an idle
+    /// endpoint stays small; for the same reason it does not throw.
+    ///
+    /// - Parameter attempt: decodes and receives; returns `bytes` once it has an outcome, else what
+    ///   to wait for. A ``StreamError`` that it is given is its outcome.
+    @usableFromInline
+    package nonisolated(nonsending) func decode(
+        _ attempt: (StreamReader, (any Error)?) -> Filling
+    ) async {
+        do { try begin() } catch {
+            _ = attempt(self, error)
+            return
+        }
+        var filling = Filling.shareUsed
+        if transport.state.pointee.resultsInARow < StreamBounds.resultsInARow {
+            transport.state.pointee.resultsInARow &+= 1
+            filling = attempt(self, nil)
+        }
+        while filling != .bytes {
+            let failure =
+                filling == .blocked && isHandlersTask
+                ? failure(of: await transport.waitAsHandler()) : await waitAside(filling)
+            filling = attempt(self, failure)
+        }
+        transport.endReading()
+    }
+
+    /// Out of line: asking for the task takes room on the task itself.
+    private var isHandlersTask: Bool {
+        @inline(never) get { transport.isHandlerTask }
+    }
+
+    /// Why a wait has ended, unless by readiness. Out of line: an error's value would widen the
+    /// frame that waits.
+    @inline(never)
+    private func failure(of outcome: WaitOutcome) -> (any Error)? {
+        do { try transport.inputWaitEnded(outcome) } catch { return error }
+        return nil
+    }
+
+    /// As `waitForMore`.
+    @inline(never)
+    private nonisolated(nonsending) func waitAside(_ filling: Filling) async -> (any Error)? {
+        do { try await waitForMore(filling) } catch { return error }
+        return nil
+    }
+
+    /// The same for the beginning of a read.
+    @inline(never)
+    private func begin() throws { try transport.beginReading() }
+
     /// Begins one packet's read: refuses a second one, lets others run after a row of results.
     /// Followed by `endDecoding`, also when it throws.
-    @usableFromInline
     package nonisolated(nonsending) func beginDecoding() async throws(StreamError) {
         try transport.beginReading()
         if transport.state.pointee.resultsInARow >= StreamBounds.resultsInARow {
@@ -47,7 +97,6 @@ extension StreamReader {
     }
 
     /// Ends one packet's read.
-    @usableFromInline
     package func endDecoding() {
         transport.endReading()
     }
@@ -70,10 +119,9 @@ extension StreamReader {
     ) throws(StreamError) -> Filling { try transport.fill(directly: lend) }
 
     /// Waits for what a fill lacked: bytes, or a turn. Between `beginDecoding` and `endDecoding`.
-    @usableFromInline
-    package nonisolated(nonsending) func waitForMore(
-        _ filling: Filling
-    ) async throws(StreamError) {
+    /// Throws ``StreamError``.
+    @inline(never)
+    package nonisolated(nonsending) func waitForMore(_ filling: Filling) async throws {
         if filling == .shareUsed { return try await transport.takeTurns() }
         let outcome =
             transport.isHandlerTask

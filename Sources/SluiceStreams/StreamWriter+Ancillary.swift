@@ -83,7 +83,7 @@ extension StreamReader {
     /// it there. Between `beginDecoding` and `endDecoding`.
     ///
     /// - Returns: how many bytes; `nil` at the end of the stream.
-    package nonisolated(nonsending) func lookAhead() async throws(StreamError) -> Int? {
+    package nonisolated(nonsending) func lookAhead() async throws -> Int? {
         while true {
             let (seen, filling) = try transport.look()
             if filling == .bytes { return seen }

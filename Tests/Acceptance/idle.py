@@ -1,35 +1,43 @@
 #!/usr/bin/env python3
-"""An idle connection costs at most 2,560 bytes of the server's memory: EchoServer, built to run.
+"""An idle connection costs at most 2,560 bytes of the server's memory, an idle packet endpoint at
+most 3,072: EchoServer and an endpoint that echoes lines, built to run.
 
-5,000 clients send a line each, get it back, and stay. What a suspended handler keeps is one task
-slab; a frame that grows by a few bytes too much takes a second one, and then this script fails.
+5,000 clients send a line each, get it back, and stay; of endpoints 10,000, if the descriptor limit
+allows. What a suspended handler keeps is one task slab; a frame that grows by a few bytes too much
+takes a second one, and then this script fails.
 """
+import resource
 import sys
 
-from kit import Server, build_example, connect, raise_descriptor_limit, until_still
+from kit import (Server, build_example, build_program, connect, raise_descriptor_limit,
+                 until_still)
 
-CLIENTS, MARK = 5_000, 2_560
 
-
-def main():
-    raise_descriptor_limit()
-    with Server(build_example("EchoServer"), "0") as server:
+def measure(path, arguments, clients, mark, what):
+    with Server(path, *arguments) as server:
         warm = [connect(server.port) for _ in range(100)]
         for client in warm:
             client.sendall(b"warm\n")
             client.recv(100)
         before = until_still(server.own_kib, "memory")
-        clients = [connect(server.port) for _ in range(CLIENTS)]
-        for client in clients:
+        idle = [connect(server.port) for _ in range(clients)]
+        for client in idle:
             client.sendall(b"a line that comes back\n")
-        for client in clients:
+        for client in idle:
             client.recv(100)
-        bytes_each = (until_still(server.own_kib, "memory") - before) * 1024 / CLIENTS
-        for client in warm + clients:
+        bytes_each = (until_still(server.own_kib, "memory") - before) * 1024 / clients
+        for client in warm + idle:
             client.close()
-    if bytes_each > MARK:
-        sys.exit(f"idle: {bytes_each:,.0f} bytes a connection; {MARK:,} are allowed")
-    print(f"idle: {bytes_each:,.0f} bytes a connection")
+    if bytes_each > mark:
+        sys.exit(f"idle: {bytes_each:,.0f} bytes {what}; {mark:,} are allowed")
+    print(f"idle: {bytes_each:,.0f} bytes {what}, of {clients:,}")
+
+
+def main():
+    raise_descriptor_limit()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    measure(build_example("EchoServer"), ["0"], 5_000, 2_560, "a connection")
+    measure(build_program("Endpoints"), [], min(9_800, limit - 500), 3_072, "an endpoint")
 
 
 if __name__ == "__main__":
