@@ -70,6 +70,8 @@ public enum JSONBounds {
     public static let depthLimit = 128
     /// The largest such limit: what the parser below recurses through at most.
     public static let depthMax = 512
+    /// Unicode scalars of a place in a value that an error says.
+    static let printedPath = 64
 }
 
 /// JSON texts, one a line.
@@ -92,10 +94,18 @@ extension FramedCodec {
     }
 }
 
-/// What is wrong, and where in the value; none of the bytes.
+/// What is wrong, and where in the value. Of the bytes only names, which in a dictionary the peer
+/// chooses: cut short, and without control characters, which would end a log's line.
 private func plainWords(of error: any Error) -> String {
     func at(_ context: [any CodingKey]) -> String {
-        context.isEmpty ? "" : " at \(context.map(\.stringValue).joined(separator: "."))"
+        if context.isEmpty { return "" }
+        let path = context.map(\.stringValue).joined(separator: ".").unicodeScalars
+        var shown = ""
+        for scalar in path.prefix(JSONBounds.printedPath) {
+            let isControl = scalar.properties.generalCategory == .control
+            shown.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
+        }
+        return " at \(shown)\(path.count > JSONBounds.printedPath ? "…" : "")"
     }
     switch error {
     case DecodingError.dataCorrupted(let context):

@@ -214,6 +214,19 @@ enum AnyJSON: Codable, Equatable, Sendable {
         }
     }
 
+    @Test func `names that the peer chose are cut short in an error, and stay in its line`() {
+        let serializer = JSONSerializer<[String: Int]>()
+        let name = "a\\nb" + String(repeating: "x", count: 10_000)
+        do {
+            _ = try serializer.decodeWhole(bytes("{\"\(name)\":true}"))
+            Issue.record("true is no number")
+        } catch {
+            #expect(error.description.hasPrefix("malformed packet: JSON: not "))
+            #expect(error.description.utf8.count < 300)
+            #expect(!error.description.contains("\n"))
+        }
+    }
+
     @Test func `a value that JSON has no words for is unencodable`() {
         #expect(throws: PacketError.self) { try JSONSerializer<Double>().encodeWhole(.nan) }
         #expect(throws: PacketError.self) {
