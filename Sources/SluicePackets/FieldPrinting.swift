@@ -4,8 +4,8 @@
 extension FieldCoder {
     /// The most elements of an array that are printed, and bytes of raw ones.
     @usableFromInline static var printedElements: Int { 16 }
-    /// Characters of a text that are printed.
-    private static var printedCharacters: Int { 64 }
+    /// Unicode scalars of a text that are printed: a character may have any number of them.
+    private static var printedScalars: Int { 64 }
     /// UTF-8 bytes after which a record's line ends.
     private static var printedBytes: Int { 4_096 }
 
@@ -23,8 +23,8 @@ extension FieldCoder {
     }
 
     mutating func note(_ label: StaticString, text: String) {
-        let isLong = text.utf8.count > Self.printedCharacters
-        let shown = isLong ? String(text.prefix(Self.printedCharacters)) : text
+        let isLong = text.utf8.count > Self.printedScalars
+        let shown = isLong ? String(text.unicodeScalars.prefix(Self.printedScalars)) : text
         note(label, words: shown.debugDescription + (isLong ? "… \(text.utf8.count)" : ""))
     }
 

@@ -114,6 +114,9 @@ import Testing
         it.names = Array(repeating: String(repeating: "ü", count: 300), count: 100)
         #expect(it.description.utf8.count < 8_192)
         #expect(it.description.contains(", … 100]"))
+        // One character to the reader, and as long as its sender likes.
+        it.names = ["e" + String(repeating: "\u{301}", count: 50_000)]
+        #expect(it.description.utf8.count < 8_192)
     }
 
     @Test func `the place of an error is named down to the field`() throws {
