@@ -46,7 +46,8 @@ public protocol PacketHandler<Sent, Received>: Sendable {
     /// The connection is over, however: once for each call of `connected` that returned. The peer
     /// may be gone: addresses and statistics are still there, sending may fail.
     ///
-    /// - Parameter error: what ended it; `nil` after the peer's orderly end and this side's close.
+    /// - Parameter error: what ended it; `nil` after the peer's orderly end and this side's close
+    ///   or abort.
     func disconnected(
         _ connection: StreamEndpoint<Sent, Received>, _ session: Session, _ error: (any Error)?
     ) async
@@ -85,10 +86,10 @@ extension PacketHandler {
         do {
             while try await handleNext(connection, &session) {}
         } catch {
-            // This side's own close is no error: a read may be waiting while another task closes.
-            let isOwnClose = connection.writer.isClosing && error as? PacketError == .closed
-            await disconnected(connection, session, isOwnClose ? nil : error)
-            if isOwnClose { return }
+            // What this side did is no error: a read may be waiting while another task closes.
+            let isOwnEnd = connection.writer.isClosing && (error as? PacketError)?.isOwnEnd == true
+            await disconnected(connection, session, isOwnEnd ? nil : error)
+            if isOwnEnd { return }
             throw error
         }
         await disconnected(connection, session, nil)
@@ -113,7 +114,8 @@ extension PacketHandler {
 }
 
 extension PacketError {
-    fileprivate static var closed: PacketError { .stream(.closed) }
+    /// Whether it says that this side has ended the stream.
+    fileprivate var isOwnEnd: Bool { self == .stream(.closed) || self == .stream(.aborted) }
 
     /// Whether the receive after it goes on.
     fileprivate var isPassedOver: Bool {

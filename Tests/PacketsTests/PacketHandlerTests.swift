@@ -36,6 +36,7 @@ private struct Diary: PacketHandler {
         switch packet {
         case "rename": session = try await connection.receive() ?? "gone"
         case "close": await connection.close()
+        case "abort": await connection.abort()
         case "throw": throw NotToday()
         case "wait":
             do {
@@ -159,6 +160,20 @@ private struct Diary: PacketHandler {
             try await waitUntil { diary.events.value.contains("anna left: NotToday()") }
         }
         #expect(reports.value.count == 1)
+    }
+
+    @Test func `a connection that its service aborts is over, and reported to nobody`()
+        async throws
+    {
+        let (diary, reports) = (Diary(), Shared<[Report]>([]))
+        try await serving(diary, report: { reports.append($0) }) { server in
+            let client = try await connect(server)
+            for packet in ["anna", "abort"] { try await client.send(packet) }
+            try await waitUntil { diary.events.value.last == "anna left: in order" }
+            try await waitUntil { await server.statistics().closed == 1 }
+            await client.abort()
+        }
+        #expect(reports.value.isEmpty)
     }
 
     @Test func `a login that throws calls nothing else`() async throws {
