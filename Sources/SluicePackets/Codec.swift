@@ -43,8 +43,9 @@ public protocol PacketDecoder<Received>: Sendable {
 
     /// Lends storage for a part of the missing bytes; only while `isGathering`.
     ///
-    /// - Parameter receive: to be called once at most, with room for one byte or more that is part
-    ///   of the packet in progress; returns how many bytes it has put there, which may be none.
+    /// - Parameter receive: to be called once, with room for one byte or more that is part of the
+    ///   packet in progress; returns how many bytes it has put there, which may be none. If it is
+    ///   not called, the bytes come by `decode`.
     mutating func gather(_ receive: (UnsafeMutableRawBufferPointer) -> Int)
 }
 

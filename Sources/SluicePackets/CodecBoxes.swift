@@ -85,7 +85,10 @@ final class DecoderBox<D: PacketDecoder> {
     /// One receive, into the buffer or straight into the decoder's storage.
     @inlinable
     func fill(from reader: StreamReader) throws(StreamError) -> StreamReader.Filling {
-        guard state.pointee.decoder.isGathering else { return try reader.fillBuffer() }
+        // What lies in the buffer comes before what would be received past it.
+        guard state.pointee.decoder.isGathering, reader.undecoded.isEmpty else {
+            return try reader.fillBuffer()
+        }
         return try reader.fill { receive in state.pointee.decoder.gather(receive) }
     }
 

@@ -97,8 +97,8 @@ extension FieldCoder {
         }
         let most = size > 0 ? remaining / size : remaining + emptyElements
         guard announced <= UInt64(most) else {
-            // A header that lacks bytes is to be waited for.
-            isShort = !hasFailed
+            // A header that lacks bytes is to be waited for, whatever field came first.
+            if !hasFailed { isShort = true }
             fail(label, "\(announced) elements are announced, \(remaining) bytes are left")
             return nil
         }

@@ -5,7 +5,8 @@ internal import Glibc
 /// Frames that end with a line feed.
 ///
 /// A line longer than the limit gives one `limitExceeded`; its rest is passed over, so that the
-/// next packet is the next real line. A payload that holds a line feed is refused.
+/// next packet is the next real line. A payload that holds a line feed is refused, and so is one
+/// that ends with a carriage return where that would be taken for a part of the terminator.
 public struct LineFraming: Framing {
     /// What ends a line.
     public enum Terminator: Sendable {
@@ -55,7 +56,7 @@ public struct LineFraming: Framing {
     public mutating func lastFrame(in bytes: RawSpan) -> FramingStep {
         let count = bytes.byteCount
         scanned = 0
-        if isSkipping {
+        if isSkipping || terminator != .crlf && count > limit {
             isSkipping = false
             return .malformed(.limitExceeded(limit: limit), used: count)
         }
@@ -68,10 +69,11 @@ public struct LineFraming: Framing {
         scanned = count
         // A limit may be Int.max: nothing is added to it.
         let longest = terminator == .lf ? count : count - 1
-        guard longest > limit || isSkipping else { return .more(missing: 1, used: 0) }
+        guard longest > limit || isSkipping, count > 0 else { return .more(missing: 1, used: 0) }
         isSkipping = true
-        scanned = 0
-        return .more(missing: 1, used: count)
+        // The last byte is kept: an end of the stream here is not one between two lines.
+        scanned = 1
+        return .more(missing: 1, used: count - 1)
     }
 
     private func indexOfLF(in bytes: RawSpan) -> Int? {
@@ -91,6 +93,10 @@ public struct LineFraming: Framing {
         let length = output.count - payload
         if length > limit {
             throw .unencodable("a line of \(length) bytes is over the limit of \(limit)")
+        }
+        // A lenient peer would take it for a part of the terminator.
+        if terminator == .lenient, length > 0, output.contains(13, from: output.count - 1) {
+            throw .unencodable("a line cannot end with a carriage return")
         }
         if terminator == .crlf { output.append(byte: 13) }
         output.append(byte: 10)

@@ -5,13 +5,14 @@ public import SluiceStreams
 /// Frames that begin with a header that says the size of what follows.
 ///
 /// A frame is the header and the fields, as ``PacketSerializer`` with the same header has them. A
-/// header that makes no sense, and a size over the limit, poison the stream.
+/// header that makes no sense or is longer than 256 bytes, and a size over the limit, poison the
+/// stream.
 public struct PacketFraming<Header: SizedPacketHeader>: Framing {
     /// The order of the header's bytes.
     public let endianness: Endianness
     /// What the header's fields may depend on.
     public let context: (any Hashable & Sendable)?
-    /// Bytes of a packet's fields, 0 or more; a header has no more either.
+    /// Bytes of a packet's fields, 0 or more.
     public let limit: Int
 
     /// Frames with this header.
@@ -42,8 +43,7 @@ public struct PacketFraming<Header: SizedPacketHeader>: Framing {
             if count < end { return .lacking(end - count, prefix: 0, count: end) }
             return .frame(0..<end, used: end)
         case .success(nil):
-            return count > max(limit, FieldCoder.scratchSize)
-                ? .poisoned(.limitExceeded(limit: limit)) : .more(missing: 1, used: 0)
+            return .more(missing: 1, used: 0)
         case .failure(let error): return .poisoned(error)
         }
     }
@@ -59,18 +59,22 @@ public struct PacketFraming<Header: SizedPacketHeader>: Framing {
         throw .unencodable("a packet of more than \(limit) bytes")
     }
 
-    /// The size that it says and its own bytes; `nil` if it is not whole.
+    /// The size that it says and its own bytes; `nil` if it is not whole. No more of it is looked
+    /// at than a header may have and one byte, so that the rest, however much of it has come, makes
+    /// no difference.
     private func readHeader(_ bytes: RawSpan) -> Result<(size: Int, bytes: Int)?, PacketError> {
-        bytes.withUnsafeBytes { bytes in
+        let longest = FieldCoder.scratchSize
+        let tooLong = PacketError.malformed("a header of more than \(longest) bytes")
+        return bytes.extracting(0..<min(bytes.byteCount, longest + 1)).withUnsafeBytes { bytes in
             var wire = FieldCoder(decoding: bytes, endianness, in: context)
             var header = Header()
             header.fields(&wire)
-            if wire.isShort { return .success(nil) }
+            if wire.isShort { return bytes.count > longest ? .failure(tooLong) : .success(nil) }
             let (size, used) = (header.size, wire.position)
             if size < 0 { wire.fail("size", "\(size)") }
             do throws(PacketError) {
                 try wire.endDecoding(Header.self, .ignored)
-                return .success((size, used))
+                return used > longest ? .failure(tooLong) : .success((size, used))
             } catch {
                 return .failure(error)
             }

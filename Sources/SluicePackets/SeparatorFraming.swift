@@ -52,14 +52,16 @@ public struct SeparatorFraming: Framing {
         return .malformed(error, used: count)
     }
 
-    /// Keeps what may be the beginning of a separator.
+    /// Keeps what may be the beginning of a separator, and the last byte in any case: an end of the
+    /// stream here is not one between two frames.
     private mutating func moreOrSkip(_ count: Int) -> FramingStep {
         let done = max(0, count - separator.count + 1)
         scanned = done
         guard isSkipping || done > limit else { return .more(missing: 1, used: 0) }
         isSkipping = true
-        scanned = 0
-        return .more(missing: 1, used: done)
+        let used = max(0, min(done, count - 1))
+        scanned = done - used
+        return .more(missing: 1, used: used)
     }
 
     private func position(in bytes: RawSpan) -> Int? {

@@ -12,7 +12,9 @@ public import SluiceStreams
 // @unchecked Sendable: references and a decoder that is called on the reader's loop alone; every
 // entry compares the thread.
 public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
-    /// The stream it reads from. Bytes read here directly are missing from the packets.
+    /// The stream it reads from. Bytes read here directly are missing from the packets: between two
+    /// packets this takes what lies between them. While one is unfinished, after a receive that was
+    /// given up, the decoder has looked at its beginning already, and would lose its place.
     public let reader: StreamReader
     @usableFromInline let nextPacket: (StreamReader) throws(PacketError) -> Received?
     @usableFromInline let attempt: (StreamReader, (any Error)?) -> StreamReader.Filling

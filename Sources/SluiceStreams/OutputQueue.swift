@@ -151,7 +151,8 @@ package struct OutputQueue {
         }
     }
 
-    /// Replaces queued bytes, which must lie in copied pieces.
+    /// Replaces queued bytes, which must not have been described to the kernel. An array that lies
+    /// there by reference is copied first if somebody else holds it.
     ///
     /// - Parameter place: counted from the front.
     package mutating func overwrite(at place: Int, with bytes: UnsafeRawBufferPointer) {
@@ -173,8 +174,17 @@ package struct OutputQueue {
             memcpy(base + from, source + done, step)
             done += step
         }
-        for piece in pieces[head...] where done < bytes.count {
-            copy(piece.block.map { $0 + piece.start }, piece.end - piece.start)
+        for index in head..<pieces.count where done < bytes.count {
+            let (start, length) = (pieces[index].start, pieces[index].end - pieces[index].start)
+            if place + done - skipped >= length {
+                skipped += length
+            } else if let block = pieces[index].block {
+                copy(block + start, length)
+            } else {
+                pieces[index].array?.withUnsafeMutableBytes { array in
+                    copy(array.baseAddress.map { $0 + start }, length)
+                }
+            }
         }
         if done < bytes.count { copy(block.map { $0 + start }, end &- start) }
     }

@@ -91,18 +91,21 @@ extension Transport {
         }
     }
 
-    /// The same past the empty buffer, into what `lend` lends.
+    /// The same past the empty buffer, into what `lend` lends; into the buffer if it lends nothing,
+    /// or a receive would be tried without end.
     final func fill(
         directly lend: ((UnsafeMutableRawBufferPointer) -> Int) -> Void
     ) throws(StreamError) -> Filling {
         while true {
             if let refusal = try mayFill() { return refusal }
-            var count = 0
+            var (count, isLent) = (0, false)
             lend { room in
-                guard let base = room.baseAddress, !room.isEmpty else { return 0 }
+                guard let base = room.baseAddress, !room.isEmpty, !isLent else { return 0 }
+                isLent = true
                 count = receiveOnce(into: base, count: min(room.count, receiveShare))
                 return count
             }
+            if !isLent { return try fill() }
             if count > 0 {
                 state.pointee.input.expect(count)
                 return .bytes
