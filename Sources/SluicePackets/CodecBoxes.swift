@@ -135,12 +135,16 @@ final class DecoderBox<D: PacketDecoder> {
 
     @inlinable
     func moreIsMissing(_ missing: Int, used: Int, of count: Int, _ reader: StreamReader) {
+        if state.pointee.decoder.isGathering {
+            reader.markHeld(used)
+            // It may become whole without a byte in the buffer.
+            state.pointee.wanted = 0
+            return
+        }
         reader.markDecoded(used)
         // Compared before it is added: a length from the wire may be anything.
         let rest = count - used
         state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
-        // It may become whole without a byte in the buffer.
-        if state.pointee.decoder.isGathering { state.pointee.wanted = 0 }
     }
 
     @inlinable

@@ -139,7 +139,7 @@ extension Transport {
         let now = loop.now()
         watch.waits(
             now: now, received: state.pointee.bytesReceived,
-            buffered: state.pointee.input.count, written: outgoing(watch).bytesWritten)
+            buffered: state.pointee.unfinished, written: outgoing(watch).bytesWritten)
         guard let next = watch.next() else { return }
         if watch.isLastLook {
             watch.isLastLook = false
@@ -159,7 +159,7 @@ extension Transport {
     /// The read in progress gives up by itself.
     final func readGivesUp() {
         guard let watch = state.pointee.readWatch else { return }
-        let buffered = UInt64(state.pointee.input.count)
+        let buffered = UInt64(state.pointee.unfinished)
         watch.givesUp(now: loop.now(), consumed: state.pointee.bytesReceived &- buffered)
     }
 

@@ -18,13 +18,31 @@ extension StreamReader {
     /// Marks the first bytes as used.
     @usableFromInline
     package func markDecoded(_ count: Int) {
+        checkUsed(count)
         transport.state.pointee.input.consume(count)
+    }
+
+    /// The same for bytes that the decoder keeps: for deadlines and for a shutdown they are as much
+    /// the beginning of something as those in the buffer.
+    @usableFromInline
+    package func markHeld(_ count: Int) {
+        markDecoded(count)
+        transport.state.pointee.heldByDecoder &+= count
+    }
+
+    /// Anybody may write a decoder; past the buffer's end lies what is not its own.
+    private func checkUsed(_ count: Int) {
+        precondition(
+            count >= 0 && count <= transport.state.pointee.input.count,
+            "a decoder uses bytes that have come")
     }
 
     /// Marks a packet's last bytes as used; what came beside them is let go of.
     @usableFromInline
     package func packetEnded(_ count: Int) {
+        checkUsed(count)
         transport.state.pointee.input.consume(count)
+        transport.state.pointee.heldByDecoder = 0
         if transport.state.pointee.arrived != nil { transport.state.pointee.arrived = nil }
     }
 

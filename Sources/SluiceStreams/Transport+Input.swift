@@ -107,6 +107,7 @@ extension Transport {
             }
             if !isLent { return try fill() }
             if count > 0 {
+                state.pointee.heldByDecoder &+= count
                 state.pointee.input.expect(count)
                 return .bytes
             }
@@ -266,7 +267,8 @@ extension Transport {
 
     /// Nothing received that has not been answered, nothing on the way out.
     final var isIdle: Bool {
-        state.pointee.input.isEmpty && !state.pointee.owesAnswer && state.pointee.output.isEmpty
+        state.pointee.unfinished == 0 && !state.pointee.owesAnswer
+            && state.pointee.output.isEmpty
     }
 
     /// A server shuts down: an idle connection's input ends now, a busy one's when it becomes idle.
