@@ -82,6 +82,24 @@ import Testing
         #expect(lengths.value == [1, 100_000])
     }
 
+    @Test func `a stream is not given away while a decoder holds a part of what came`()
+        async throws
+    {
+        try await withPair(.tcp) { near, far in
+            let endpoint = StreamEndpoint(near.reader, near.writer, Frames(.init(), .init()))
+            try await far.say(Self.beginning)
+            #expect(try await endpoint.receive() == [7])
+            let waiting = await started { try await endpoint.receive() }
+            waiting.cancel()
+            await #expect(throws: PacketError.stream(.cancelled)) { try await waiting.value }
+            await #expect(throws: StreamError.busy) { _ = try await near.writer.detach() }
+            try await far.say(Self.rest + [9])
+            #expect(try await endpoint.receive()?.count == 100_000)
+            let detached = try await near.writer.detach()
+            _ = OwnedDescriptor(taking: detached.descriptor)
+        }
+    }
+
     private nonisolated(nonsending) static func tell(
         _ writer: StreamWriter, _ body: nonisolated(nonsending) () async throws -> Void
     ) async {
