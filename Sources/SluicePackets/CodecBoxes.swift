@@ -135,15 +135,13 @@ final class DecoderBox<D: PacketDecoder> {
 
     @inlinable
     func moreIsMissing(_ missing: Int, used: Int, of count: Int, _ reader: StreamReader) {
-        if state.pointee.decoder.isGathering {
-            reader.markHeld(used)
-            // It may become whole without a byte in the buffer.
-            state.pointee.wanted = 0
-            return
-        }
-        reader.markDecoded(used)
-        // Compared before it is added: a length from the wire may be anything.
+        let isGathering = state.pointee.decoder.isGathering
         let rest = count - used
+        // What is used with nothing behind it came between two packets.
+        if isGathering || rest > 0 { reader.markBegun(used) } else { reader.markDecoded(used) }
+        // It may become whole without a byte in the buffer.
+        if isGathering { return state.pointee.wanted = 0 }
+        // Compared before it is added: a length from the wire may be anything.
         state.pointee.wanted = missing < Int.max - rest ? rest + max(1, missing) : .max
     }
 

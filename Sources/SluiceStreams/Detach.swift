@@ -17,8 +17,8 @@ extension StreamWriter {
     /// is shut down, so the peer notices nothing.
     ///
     /// - Returns: the descriptor, now the caller's, and the bytes received and not read.
-    /// - Throws: ``StreamError/busy`` while a task reads, or a receiver's decoder holds the
-    ///   beginning of a long packet, which would be lost; as `flush`; ``StreamError/closed`` for a
+    /// - Throws: ``StreamError/busy`` while a task reads, or a receiver's decoder has taken
+    ///   the beginning of a packet, which would be lost; as `flush`; ``StreamError/closed`` for a
     ///   stream that is closing, or has no descriptor.
     public nonisolated(nonsending) func detach() async throws(StreamError) -> DetachedStream {
         guard transport.isHome(#isolation) else {
@@ -59,7 +59,7 @@ extension StreamWriter {
 extension Transport {
     /// Out of the reactor without a word to the peer.
     final func detach() throws(StreamError) -> DetachedStream {
-        if state.pointee.isReading || state.pointee.heldByDecoder > 0 { throw .busy }
+        if state.pointee.isReading || state.pointee.takenByDecoder > 0 { throw .busy }
         guard state.pointee.phase == .open, !state.pointee.finishRequested,
             let descriptor = detachDescriptor()
         else { throw .closed }

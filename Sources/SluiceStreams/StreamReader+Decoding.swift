@@ -22,12 +22,12 @@ extension StreamReader {
         transport.state.pointee.input.consume(count)
     }
 
-    /// The same for bytes that the decoder keeps: for deadlines and for a shutdown they are as much
-    /// the beginning of something as those in the buffer.
+    /// The same for bytes of a packet that is unfinished: for deadlines and for a shutdown they are
+    /// as much the beginning of something as those in the buffer.
     @usableFromInline
-    package func markHeld(_ count: Int) {
+    package func markBegun(_ count: Int) {
         markDecoded(count)
-        transport.state.pointee.heldByDecoder &+= count
+        transport.state.pointee.takenByDecoder &+= count
     }
 
     /// Anybody may write a decoder; past the buffer's end lies what is not its own.
@@ -42,7 +42,7 @@ extension StreamReader {
     package func packetEnded(_ count: Int) {
         checkUsed(count)
         transport.state.pointee.input.consume(count)
-        transport.state.pointee.heldByDecoder = 0
+        transport.state.pointee.takenByDecoder = 0
         if transport.state.pointee.arrived != nil { transport.state.pointee.arrived = nil }
     }
 

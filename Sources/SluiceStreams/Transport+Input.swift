@@ -107,7 +107,7 @@ extension Transport {
             }
             if !isLent { return try fill() }
             if count > 0 {
-                state.pointee.heldByDecoder &+= count
+                state.pointee.takenByDecoder &+= count
                 state.pointee.input.expect(count)
                 return .bytes
             }

@@ -28,10 +28,10 @@ package struct TransportState {
     }
     // Input
     var input = InputBuffer()
-    /// Bytes of an unfinished packet that a decoder keeps in storage of its own.
-    var heldByDecoder = 0
+    /// Bytes of an unfinished packet that a decoder keeps in storage of its own, or passes over.
+    var takenByDecoder = 0
     /// Bytes that came and are no whole result yet, wherever they are.
-    var unfinished: Int { input.count &+ heldByDecoder }
+    var unfinished: Int { input.count &+ takenByDecoder }
     var readable = Readiness(ready: false)
     var readWait: Wait?
     /// A read has begun and not ended; another one is refused.

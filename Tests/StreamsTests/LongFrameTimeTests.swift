@@ -1,5 +1,6 @@
-// A long frame that is received into storage of its own is as unfinished as one in the buffer: for
-// the deadlines of a peer, and for a server that shuts down. On a virtual clock.
+// A long frame that is received into storage of its own is as unfinished as one in the buffer, and
+// so is one that is passed over: for the deadlines of a peer, and for a server that shuts down. On
+// a virtual clock.
 
 import Sluice
 import SluiceTestKit
@@ -33,8 +34,14 @@ import Testing
     }
 
     @Test func `receives that give up in between do not give the peer more time`() async throws {
+        try await cutWhilePolled(Frames(.init(), .init()))
+        // One line without an end, which is passed over.
+        try await cutWhilePolled(FramedCodec(LineFraming(limit: 100), BytesSerializer()))
+    }
+
+    private func cutWhilePolled<C: Codec>(_ codec: C) async throws {
         try await withTimes(message: 30) { reader, writer in
-            let endpoint = StreamEndpoint(reader, writer, Frames(.init(), .init()))
+            let endpoint = StreamEndpoint(reader, writer, codec)
             await Self.tell(writer) {
                 while true {
                     do {
