@@ -46,12 +46,14 @@ void ce_address_v6(struct ce_address *address, const uint8_t octets[16], uint16_
 
 int ce_address_unix(struct ce_address *address, const char *path, size_t length, bool abstract) {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    if (length >= sizeof un.sun_path) return -ENAMETOOLONG;
+    // One byte for the NUL: before an abstract name. Behind a path it may be missing, unix(7): so
+    // whoever is bound to the longest of all can be answered.
+    if (length + (abstract ? 1 : 0) > sizeof un.sun_path) return -ENAMETOOLONG;
     // An empty path would make bind(2) choose a name: unix(7), autobind.
     if (!abstract && (length == 0 || memchr(path, 0, length) != NULL)) return -EINVAL;
-    // One byte for the NUL: behind a path, before an abstract name.
     if (length > 0) memcpy(un.sun_path + (abstract ? 1 : 0), path, length);
-    store(address, &un, unix_head + length + 1);
+    const bool has_nul = length < sizeof un.sun_path;
+    store(address, &un, unix_head + length + (has_nul ? 1 : 0));
     return 0;
 }
 

@@ -484,9 +484,9 @@ int64_t ce_signal_read(struct ce_reactor *reactor, int fd);
 
 // ---- Addresses (any thread, no reactor) --------------------------------------------------------
 
-// Fill *address. Octets are in network order, ports in host order. ce_address_unix takes up to 107
+// Fill *address. Octets are in network order, ports in host order. ce_address_unix takes up to 108
 // bytes of path without a NUL (none would be autobind), or with `abstract` up to 107 bytes of any
-// kind; else -ENAMETOOLONG or -EINVAL.
+// kind; else -ENAMETOOLONG or -EINVAL, and *address is as it was.
 void ce_address_v4(struct ce_address *address, const uint8_t octets[4], uint16_t port);
 void ce_address_v6(struct ce_address *address, const uint8_t octets[16], uint16_t port,
                    uint32_t scope);

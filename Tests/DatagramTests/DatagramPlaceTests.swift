@@ -84,6 +84,48 @@ import Testing
         }
     }
 
+    // 108 bytes leave no room for a NUL, unix(7), and the kernel takes them all the same.
+    @Test func `a peer with the longest path of all is answered, and nobody else`() async throws {
+        let longest = path + String(repeating: "x", count: 108 - path.utf8.count)
+        let raw = RawSocket(Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: longest.utf8) }
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.bind(raw.fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(bound == 0)
+        defer { unlink(longest) }
+        try await withDatagrams(.unixPath) { server, client in
+            // The first one to be sent to: what is left of that must not be sent to again.
+            try await server.send([1], to: client.localAddress)
+            #expect(try await client.receive().bytes == [1])
+            connect(raw.fd, to: server.localAddress)
+            try raw.send([2])
+            let datagram = try await server.receive()
+            #expect(datagram.source.path == longest)
+            try await server.send([3], to: datagram.source)
+            try await server.flush()
+            try await server.send([4], to: client.localAddress)
+            #expect(try await client.receive().bytes == [4])
+            #expect(try raw.receive().bytes == [3])
+        }
+    }
+
+    private func connect(_ fd: Int32, to address: SocketAddress) {
+        var name = sockaddr_un()
+        name.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: (address.path ?? "").utf8) }
+        let result = withUnsafePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(result == 0)
+    }
+
     @Test func `sockets that share a port share its load`() async throws {
         try await withLoop { _ in
             var options = DatagramOptions()
