@@ -55,6 +55,9 @@ package enum StreamBounds {
     package static let datagramOverhead = 128
     /// Failures of peers kept until somebody is told: a peer that is gone answers each datagram.
     package static let peerFailures = 16
+    /// How often a datagram is tried again for failures of others: with as many fetched each time,
+    /// these are more than a usual receive buffer holds.
+    package static let refusalsForOthers = 32
     /// Datagrams joined for the kernel to take apart (UDP_MAX_SEGMENTS of Linux 4.18).
     package static let datagramsJoined = 64
     /// How long sending to a full Unix socket rests first, and at most: the kernel does not tell an

@@ -39,19 +39,14 @@ package struct CountedQueue<Element> {
         for _ in 0..<count { _ = popFirst() }
     }
 
-    /// Takes out those that are wanted, in order, and keeps the others in theirs.
-    package mutating func removeAll(where isWanted: (Element) -> Bool) -> CountedQueue {
-        var (taken, kept) = (CountedQueue(), CountedQueue())
-        for index in head..<elements.count {
-            guard let entry = elements[index] else { continue }
-            if isWanted(entry.element) {
-                taken.append(entry.element, bytes: entry.bytes)
-            } else {
-                kept.append(entry.element, bytes: entry.bytes)
-            }
-        }
-        self = kept
-        return taken
+    package func contains(where isWanted: (Element) -> Bool) -> Bool {
+        elements[head...].contains { $0.map { isWanted($0.element) } ?? false }
+    }
+
+    /// Moves the first element to the end of another queue.
+    package mutating func moveFirst(to other: inout CountedQueue) {
+        let before = bytes
+        if let element = popFirst() { other.append(element, bytes: before - bytes) }
     }
 
     package mutating func append(contentsOf other: CountedQueue) {

@@ -57,7 +57,9 @@ public struct DatagramOptions: Sendable {
     /// The kernel's receive buffer in bytes, 1 up to 1 GiB; the kernel's choice by default.
     /// socket(7), SO_RCVBUF.
     public var receiveBuffer: Int?
-    /// The kernel's send buffer likewise. It limits the datagrams of Unix sockets. SO_SNDBUF.
+    /// The kernel's send buffer likewise. It limits the datagrams of Unix sockets, and what all
+    /// their peers together have not received yet: a few that receive nothing may use it up, and
+    /// then nobody can be sent to. SO_SNDBUF.
     public var sendBuffer: Int?
 
     /// The defaults.
@@ -92,7 +94,10 @@ final class DatagramSettings: Sendable {
     init(_ options: DatagramOptions) {
         self.options = options
         room = options.maxReceiveSize
-        joinsReceived = options.joinsDatagrams && room >= 65_536
+        // What the kernel has joined is received whole, so it must have its place.
+        joinsReceived =
+            options.joinsDatagrams && room >= 65_536
+            && options.queueCount >= StreamBounds.datagramsJoined
         let count = options.queueCount / (joinsReceived ? StreamBounds.datagramsJoined : 1)
         let bytes = min(options.queueBytes, StreamBounds.datagramSlabBytes) / room
         batch = max(1, min(count, bytes, StreamBounds.datagramsPerCall))

@@ -14,8 +14,10 @@ extension DatagramTransport {
     private func takeEagerly() {
         guard state.pointee.isOpen, state.pointee.readable.mayTry else { return }
         guard receiveOnce() else { return }
+        // One is always kept: with what it is counted besides, the longest is over the bound.
         while state.pointee.arrivals.count > settings.options.queueCount
-            || state.pointee.arrivals.bytes > settings.options.queueBytes
+            || state.pointee.arrivals.bytes > settings.options.queueBytes,
+            state.pointee.arrivals.count > 1
         {
             _ = state.pointee.arrivals.popFirst()
             state.pointee.counts.dropped += 1

@@ -3,7 +3,8 @@
 //
 // What is written in a turn leaves at its end, up to 64 datagrams in a system call. When sendmmsg
 // refuses, it says so of the first datagram of its list only; and the reason may be an older one's,
-// which ICMP brought meanwhile: so that datagram is tried once more before it is given up.
+// which ICMP brought meanwhile: so that datagram is tried once more before it is given up, and as
+// often as there is news to be fetched, within a bound.
 
 internal import CEpoll
 internal import Glibc
@@ -27,7 +28,7 @@ extension DatagramTransport {
             throw .datagramTooLarge(size: bytes.count, limit: sizeMax)
         }
         if let address {
-            guard address.isSameFamily(as: local), !address.isUnnamed else {
+            guard address.isSameFamily(as: local), !address.isUnnamed, address.port != 0 else {
                 throw .invalidOption(
                     name: "address", rule: "one that \(local) can send to, not \(address)")
             }
@@ -36,23 +37,22 @@ extension DatagramTransport {
         }
         if let failure = takeFailure(of: address) { throw failure.error }
         if queuedBytes > settings.options.outputCap { throw .outputFull(queued: queuedBytes) }
-        let outgoing = Outgoing(bytes: bytes, address: address)
-        let size = bytes.count + StreamBounds.datagramOverhead
-        if !state.pointee.fullPeers.isEmpty, let address,
-            state.pointee.fullPeers.contains(address)
-        {
-            return state.pointee.stalled.append(outgoing, bytes: size)
-        }
         if state.pointee.output.isEmpty { loop.listForFlush(self) }
-        state.pointee.output.append(outgoing, bytes: size)
+        state.pointee.newest &+= 1
+        state.pointee.output.append(
+            Outgoing(bytes: bytes, address: address, number: state.pointee.newest),
+            bytes: bytes.count + StreamBounds.datagramOverhead)
+    }
+
+    /// Whether this peer took no more; what goes there is set aside.
+    private func isFull(_ address: SocketAddress?) -> Bool {
+        guard !state.pointee.fullPeers.isEmpty, let address else { return false }
+        return state.pointee.fullPeers.contains(address)
     }
 
     /// Bytes that a send to this peer waits for: not those that wait for another, full one.
     private func bytesAhead(of address: SocketAddress?) -> Int {
-        guard !state.pointee.fullPeers.isEmpty, let address,
-            state.pointee.fullPeers.contains(address)
-        else { return state.pointee.output.bytes }
-        return queuedBytes
+        isFull(address) ? queuedBytes : state.pointee.output.bytes
     }
 
     /// Whether a send is done once its datagram is queued; counted as a result of the row.
@@ -79,9 +79,8 @@ extension DatagramTransport {
     nonisolated(nonsending) func flush() async throws(StreamError) {
         guard state.pointee.isOpen else { throw state.pointee.ending.error }
         flushNow()
-        let queued = state.pointee.output.count + state.pointee.stalled.count
-        guard queued > 0 else { return }
-        try await waitForOutput(.flush(state.pointee.gone &+ UInt64(queued)))
+        if state.pointee.output.isEmpty, state.pointee.stalled.isEmpty { return }
+        try await waitForOutput(.flush(state.pointee.newest))
     }
 
     nonisolated(nonsending) private func waitForOutput(
@@ -89,21 +88,27 @@ extension DatagramTransport {
     ) async throws(StreamError) {
         let outcome = await suspend { continuation, number in
             begin(continuation, number: number) { wait in
-                guard state.pointee.isOpen, !isReached(goal) else { return false }
+                guard !isReached(goal) else { return false }
                 state.pointee.outputWaits.append(DatagramWait(wait: wait, goal: goal))
                 return true
             }
         }
         state.pointee.sendsInARow = 0
+        // Not whether it is open: what a close has sent was sent.
         if outcome != .ready { throw error(of: outcome) }
-        guard state.pointee.isOpen else { throw state.pointee.ending.error }
     }
 
     private func isReached(_ goal: DatagramWait.Goal) -> Bool {
         switch goal {
         case .drain(let address): bytesAhead(of: address) <= settings.options.highWaterMark / 4
-        case .flush(let mark): mark <= state.pointee.gone
+        case .flush(let newest): !isQueued(upTo: newest)
         }
+    }
+
+    /// Whether one of the datagrams up to this number still waits. Mostly the first one tells.
+    private func isQueued(upTo number: UInt64) -> Bool {
+        state.pointee.output.contains { $0.number <= number }
+            || state.pointee.stalled.contains { $0.number <= number }
     }
 
     // MARK: Flushing
@@ -121,6 +126,8 @@ extension DatagramTransport {
                 loop.listForFlush(self)
                 break
             }
+            setFullAside()
+            if state.pointee.output.isEmpty { break }
             let messages = gather()
             let taken = Int(ce_send_datagrams(loop.reactor, fd, slab.outgoing, messages))
             if taken > 0 {
@@ -141,6 +148,7 @@ extension DatagramTransport {
             pieces < DatagramSlab.outgoingPiecesMax
         {
             let first = state.pointee.output[next]
+            if isFull(first.address) { break }
             let entry = slab.outgoing + messages
             entry.pointee.pieces = UnsafePointer(slab.outgoingPieces + pieces)
             describe(first, pieces)
@@ -180,21 +188,24 @@ extension DatagramTransport {
         var count = 0
         for index in 0..<messages { count += slab.joined[index] }
         state.pointee.output.removeFirst(count)
-        state.pointee.gone &+= UInt64(count)
         state.pointee.flushedInTurn += count
         state.pointee.counts.sent += count
-        state.pointee.rest = 0
+        state.pointee.refusalsForOthers = 0
         guard state.pointee.refusal != 0 else { return }
         // So it was not this datagram's own.
-        if !state.pointee.refusalIsTold {
-            note(PeerFailure(address: remote, errno: state.pointee.refusal))
-        }
+        note(PeerFailure(address: remote, errno: state.pointee.refusal))
         state.pointee.refusal = 0
     }
 
     /// The kernel did not take the first datagram.
     private func refused(_ errno: Int32) {
         if errno == EAGAIN { return refusedForNow() }
+        // What ICMP said of other datagrams refuses this one; there may be more of it than is
+        // fetched at once.
+        if collectFailures(), state.pointee.refusalsForOthers < StreamBounds.refusalsForOthers {
+            state.pointee.refusalsForOthers += 1
+            return
+        }
         if slab.joined[0] > 1 {
             // It cannot take these apart: not on this route.
             state.pointee.joins = false
@@ -202,13 +213,12 @@ extension DatagramTransport {
         }
         guard state.pointee.refusal != 0 else {
             state.pointee.refusal = errno
-            state.pointee.refusalIsTold = collectFailures()
             return
         }
         let first = state.pointee.output.popFirst()
-        state.pointee.gone &+= 1
         state.pointee.flushedInTurn += 1
         state.pointee.counts.notSent += 1
+        state.pointee.refusalsForOthers = 0
         note(PeerFailure(address: first?.address ?? remote, errno: state.pointee.refusal))
         state.pointee.refusal = 0
     }
@@ -226,21 +236,26 @@ extension DatagramTransport {
 
     // MARK: Full Unix peers
 
-    /// There is no room. The kernel tells when there is some again, but for an unconnected Unix
-    /// socket: that one is told nothing of a peer that takes no more, and asks again by a timer.
-    /// Only that peer's datagrams wait then.
+    /// There is no room. The kernel tells when there is some again, but for a Unix peer that the
+    /// socket is not connected to: of such a one that takes no more nothing is told, and it is
+    /// asked again by a timer. Only that peer's datagrams wait then.
     private func refusedForNow() {
-        guard !isInternet, remote == nil, let address = state.pointee.output.first?.address else {
-            return state.pointee.writable.blocked()
-        }
+        guard !isInternet, let address = state.pointee.output.first?.address, address != remote
+        else { return state.pointee.writable.blocked() }
         state.pointee.fullPeers.insert(address)
-        let stalled = state.pointee.output.removeAll { $0.address == address }
-        state.pointee.stalled.append(contentsOf: stalled)
         guard state.pointee.restTimer == 0 else { return }
         let (first, most) = StreamBounds.datagramRestNanoseconds
         state.pointee.rest = min(max(first, state.pointee.rest * 2), most)
         state.pointee.restTimer = loop.arm(
             self, purpose: 0, deadline: loop.now() &+ state.pointee.rest)
+    }
+
+    /// Datagrams to full peers leave the queue as they come to its head: each is moved once,
+    /// however many such peers there are.
+    private func setFullAside() {
+        while isFull(state.pointee.output.first?.address) {
+            state.pointee.output.moveFirst(to: &state.pointee.stalled)
+        }
     }
 
     /// The full peers are tried again, each one's datagrams in their order.
@@ -251,6 +266,9 @@ extension DatagramTransport {
         state.pointee.fullPeers = []
         waiting.append(contentsOf: state.pointee.output)
         state.pointee.output = waiting
+        let sent = state.pointee.counts.sent
         flushNow()
+        // One of them takes datagrams again; what others took meanwhile says nothing.
+        if state.pointee.counts.sent != sent { state.pointee.rest = 0 }
     }
 }

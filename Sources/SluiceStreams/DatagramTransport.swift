@@ -21,6 +21,8 @@ struct Outgoing {
     var bytes: [UInt8]
     /// `nil`: to where the socket is connected.
     var address: SocketAddress?
+    /// In the order of queueing, which is that of leaving but for full Unix peers.
+    var number: UInt64
 }
 
 /// News of a peer that datagrams do not reach.
@@ -41,7 +43,7 @@ struct DatagramWait {
     enum Goal {
         /// Few enough before those of this peer.
         case drain(SocketAddress?)
-        /// So many gone, `DatagramState.gone`.
+        /// None left of those queued up to this number.
         case flush(UInt64)
     }
 
@@ -69,13 +71,14 @@ struct DatagramState {
     var writable = Readiness(ready: true)
     var output = CountedQueue<Outgoing>()
     var outputWaits: [DatagramWait] = []
-    /// Datagrams that left the queue, sent or not: what a flush waits for.
-    var gone: UInt64 = 0
+    /// The number of the newest datagram queued.
+    var newest: UInt64 = 0
     var flushTurn: UInt32 = 0
     var flushedInTurn = 0
     /// What the kernel said when it refused the first datagram; it is asked once more.
     var refusal: Int32 = 0
-    var refusalIsTold = false
+    /// How often the first datagram was refused for what ICMP said of others.
+    var refusalsForOthers = 0
     /// Whether the kernel takes several datagrams as one.
     var joins = false
     // Unix peers whose queues are full

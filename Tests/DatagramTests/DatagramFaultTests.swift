@@ -67,6 +67,26 @@ import Testing
         }
     }
 
+    // ENDPOINTS 64: more news of the dead than is fetched at once.
+    @Test(arguments: DatagramKind.internet)
+    func `what ICMP says of many peers costs no other peer its datagram`(
+        _ kind: DatagramKind
+    ) async throws {
+        try await withDatagrams(kind) { server, client in
+            var dead: Set<SocketAddress> = []
+            for _ in 0..<100 { dead.insert(try await deadAddress(kind)) }
+            dead.remove(client.localAddress)
+            for address in dead { try server.write([0], to: address) }
+            try await server.flush()
+            try server.write([1], to: client.localAddress)
+            try await server.flush()
+            #expect(await server.statistics().notSent == 0)
+            #expect(try await client.receive().bytes == [1])
+            try server.write([2], to: client.localAddress)
+            #expect(try await client.receive().bytes == [2])
+        }
+    }
+
     @Test(arguments: [EPERM, ENOBUFS, EHOSTUNREACH, EMSGSIZE])
     func `a datagram refused twice is given up, and told; those behind it leave`(
         _ errno: Int32

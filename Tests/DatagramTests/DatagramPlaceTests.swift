@@ -158,7 +158,8 @@ import Testing
     @Test func `what cannot be sent to is refused at the call`() async throws {
         try await withDatagrams { server, client in
             let unix = try #require(SocketAddress.abstract("nobody"))
-            for address in [nil, unix, SocketAddress("::1", port: 9)] as [SocketAddress?] {
+            let portless = SocketAddress("127.0.0.1", port: 0)
+            for address in [nil, unix, SocketAddress("::1", port: 9), portless] {
                 #expect(
                     await refusedOption { try await server.send([1], to: address) } == "address")
             }

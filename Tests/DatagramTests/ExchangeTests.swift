@@ -108,6 +108,40 @@ import Testing
         }
     }
 
+    @Test func `a queue that holds one datagram of the longest size holds it`() async throws {
+        var options = DatagramOptions()
+        options.maxReceiveSize = 1_000
+        options.queueBytes = 1_000
+        options.overflow = .dropOldest
+        try await withDatagrams(server: options) { server, client in
+            for number in 1...2 as ClosedRange<UInt8> {
+                try client.write([UInt8](repeating: number, count: 1_000))
+            }
+            try await client.flush()
+            try await waitUntil { await server.statistics().received == 2 }
+            #expect(await server.statistics().dropped == 1)
+            let datagram = try await withTimeout(.seconds(10)) { try await server.receive() }
+            #expect(datagram.bytes == [UInt8](repeating: 2, count: 1_000))
+        }
+    }
+
+    @Test(arguments: DatagramKind.internet)
+    func `66: a short queue stays short when the kernel joins datagrams`(
+        _ kind: DatagramKind
+    ) async throws {
+        var options = DatagramOptions()
+        options.queueCount = 10
+        try await withDatagrams(kind, server: options) { server, client in
+            for number in 0..<60 as Range<UInt8> { try client.write([number, number]) }
+            try await client.flush()
+            #expect(try await server.receive().bytes == [0, 0])
+            #expect(await server.statistics().waiting < 10)
+            for number in 1..<60 as Range<UInt8> {
+                #expect(try await server.receive().bytes == [number, number])
+            }
+        }
+    }
+
     // ENDPOINTS 64, its first half.
     @Test(arguments: DatagramKind.internet)
     func `64: a connected socket does not hear others`(_ kind: DatagramKind) async throws {
