@@ -6,12 +6,13 @@ public import SluiceStreams
 /// Settings of a datagram server. A value out of its range makes the start throw
 /// ``StreamError/invalidOption(name:rule:)``.
 public struct DatagramServerOptions: Sendable {
-    /// What a sender without an address gets: a Unix socket that was never bound.
+    /// What a sender without an address gets: a Unix socket that was never bound, or a UDP source
+    /// with port 0.
     public enum Unnamed: Sendable, Hashable {
         /// Its datagrams are counted and dropped.
         case ignore
-        /// Each of its datagrams is a conversation of its own, which cannot be answered: sending
-        /// throws.
+        /// Each of its datagrams is a conversation of its own, over with this one packet, and
+        /// cannot be answered: sending throws.
         case handle
     }
 
@@ -64,9 +65,9 @@ public struct DatagramServerStatistics: Hashable, Sendable {
     public var refused = 0
     /// Datagrams of senders without an address that were dropped.
     public var unnamed = 0
-    /// Handlers that threw something else than cancellation.
+    /// Handlers that threw something else than cancellation, or the failure of their peer.
     public var handlerFailures = 0
-    /// Failures of peers that had no conversation.
+    /// Failures of peers that had no conversation, or that ended it: their handlers threw them on.
     public var peerFailures = 0
     /// Datagrams that wait for their handlers now, and their bytes.
     public var waiting = 0

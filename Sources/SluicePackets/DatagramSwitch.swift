@@ -77,7 +77,7 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
 
     private func take(_ datagram: Datagram) {
         if isClosing { return counts.dropped += 1 }
-        if datagram.source.isUnnamed {
+        if datagram.source.isNobody {
             guard options.unnamed == .handle else { return counts.unnamed += 1 }
             return begin(datagram, inherits: nil)
         }
@@ -100,10 +100,13 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         }
         let inbox = Inbox(peer: datagram.source, first: first, account: account, loop: loop)
         if let other { inbox.inherit(other) }
-        if !datagram.source.isUnnamed {
+        if !datagram.source.isNobody {
             if peers.count >= options.maxPeers, let oldest { evict(oldest) }
             peers[datagram.source] = inbox
             link(inbox)
+        } else {
+            // Nothing can follow it: whoever sends next may be somebody else.
+            inbox.finish(dropping: false)
         }
         counts.conversations += 1
         running[ObjectIdentifier(inbox)] = inbox
@@ -117,8 +120,11 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         do {
             try await handler(DatagramConversation(inbox, receiving, sender))
         } catch {
-            let isCancellation = (error as? any HandlerError)?.isCancellation ?? false
-            if !isCancellation {
+            let known = error as? any HandlerError
+            if known?.isPeerFailure ?? false {
+                // A peer that has gone is counted; it is no fault of the handler's.
+                counts.peerFailures += 1
+            } else if !(known?.isCancellation ?? false) {
                 counts.handlerFailures += 1
                 options.report(
                     Report(
@@ -239,6 +245,11 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         counts.socket = socket.transport.statistics()
         return counts
     }
+}
+
+extension SocketAddress {
+    /// Whether nothing can be sent there; a UDP source says so with port 0, RFC 768.
+    fileprivate var isNobody: Bool { isUnnamed || port == 0 }
 }
 
 extension Report.Kind {

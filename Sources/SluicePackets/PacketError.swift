@@ -63,6 +63,11 @@ extension PacketError: HandlerError {
         if case .stream(let error) = self { error.isReset } else { false }
     }
 
+    /// So does what became of a datagram.
+    package var isPeerFailure: Bool {
+        if case .stream(let error) = self { error.isPeerFailure } else { false }
+    }
+
     /// What a server counts a handler's error as.
     package var closeReason: CloseReason {
         switch self {

@@ -123,6 +123,9 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
         if resultsInARow >= Self.resultsInARowMax {
             resultsInARow = 0
             await EventLoop.yield()
+            // A peer that sends without end must not hold its handler back from its own end.
+            if Task.isCancelled { throw .stream(.cancelled) }
+            if Deadline.current <= loop.now() { throw .stream(.timedOut) }
         }
         while true {
             if let packet = first {

@@ -72,12 +72,15 @@ package protocol HandlerError: Error {
     var isCancellation: Bool { get }
     /// Whether it says that a peer broke its connection.
     var isReset: Bool { get }
+    /// Whether it says that datagrams do not reach a peer.
+    var isPeerFailure: Bool { get }
     /// What it is counted as.
     var closeReason: CloseReason { get }
 }
 
 extension HandlerError {
     package var isReset: Bool { false }
+    package var isPeerFailure: Bool { false }
 }
 
 extension StreamError: HandlerError {
@@ -85,6 +88,10 @@ extension StreamError: HandlerError {
 
     package var isReset: Bool {
         if case .reset = self { true } else { false }
+    }
+
+    package var isPeerFailure: Bool {
+        if case .peerFailed = self { true } else { false }
     }
 
     package var closeReason: CloseReason {

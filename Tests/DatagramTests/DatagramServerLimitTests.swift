@@ -36,6 +36,50 @@ import Testing
         }
     }
 
+    // ENDPOINTS 49: the queue is never empty, so no receive ever waits.
+    @Test(arguments: [false, true])
+    func `a peer that sends without end holds nobody back from a deadline or an end`(
+        isCancelled: Bool
+    ) async throws {
+        var options = DatagramServerOptions()
+        options.queueCount = 1_000
+        options.socket.receiveBuffer = 4 << 20
+        let isFree = Shared(false)
+        let seen = Shared<[PacketError]>([])
+        let (received, receivedBefore) = (Shared(0), Shared(0))
+        try await withTextServer(options: options) { peer in
+            try await waitUntil { isFree.value }
+            @Sendable func receiveAll() async {
+                do throws(PacketError) {
+                    while try await peer.receive() != nil { received.set(received.value + 1) }
+                } catch { seen.append(error) }
+            }
+            if isCancelled {
+                let task = await started { await receiveAll() }
+                task.cancel()
+                try await task.value
+            } else {
+                try await withTimeout(.zero) { await receiveAll() }
+            }
+            receivedBefore.set(received.value)
+            // Nothing was lost by that.
+            while received.value < 500, try await peer.receive() != nil {
+                received.set(received.value + 1)
+            }
+            try await peer.send("done")
+        } body: { server in
+            let client = try await TextClient(server)
+            for number in 0..<500 { try await client.say("\(number)") }
+            try await waitUntil { await server.statistics().waiting == 499 }
+            isFree.set(true)
+            #expect(try await client.endpoint.receive() == "done")
+            #expect(seen.value == [.stream(isCancelled ? .cancelled : .timedOut)])
+            #expect(receivedBefore.value < 500)
+            #expect(received.value == 500)
+            await client.endpoint.close()
+        }
+    }
+
     @Test func `all queues together are bounded`() async throws {
         var options = DatagramServerOptions()
         options.queueBytes = 10 * 129

@@ -222,16 +222,19 @@ struct TextClient: Sendable {
     ) async throws {
         let seen = Shared<[String]>([])
         let refused = Shared<[PacketError]>([])
+        let ends = Shared(0)
         var options = DatagramServerOptions()
         options.unnamed = unnamed
+        // Conversations with nobody end by themselves and leave their places to others.
+        options.maxPeers = 1
         try await withTextServer(.abstract, options: options) { peer in
             while let packet = try await peer.receive() {
                 seen.append(packet)
                 do throws(PacketError) { try await peer.send(packet) } catch {
                     refused.append(error)
-                    if peer.peer.isUnnamed { return }
                 }
             }
+            if peer.peer.isUnnamed { ends.set(ends.value + 1) }
         } body: { server in
             let socket = try await connectDatagramSocket(to: server.address.place, from: .unnamed)
             let nobody = DatagramSender(socket, TextSerializer())
@@ -247,9 +250,50 @@ struct TextClient: Sendable {
                 #expect(seen.value == ["a", "b", "c"])
                 #expect(refused.value.count == 2)
                 #expect(counts.conversations == 3)
+                #expect(ends.value == 2)
             }
             await socket.close()
             await client.endpoint.close()
+        }
+    }
+
+    // RFC 768. Only a forger sends so, and only root is one here.
+    @Test(.enabled(if: geteuid() == 0))
+    func `a datagram of a source without a port is nobody's`() async throws {
+        try await withTextServer(handler: echoPackets) { server in
+            let raw = RawSocket(socket(AF_INET, Int32(SOCK_RAW.rawValue), Int32(IPPROTO_UDP)))
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = inet_addr("127.0.0.1")
+            let result = withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(raw.fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            try #require(result == 0)
+            let port = UInt16(server.port)
+            // Source 0, destination, length, no checksum.
+            let header: [UInt8] = [0, 0, UInt8(port >> 8), UInt8(port & 0xFF), 0, 10, 0, 0]
+            try raw.send(header + bytes("hi"))
+            try await waitUntil { await server.statistics().unnamed == 1 }
+            #expect(await server.statistics().conversations == 0)
+        }
+    }
+
+    // ENDPOINTS 51, of datagrams.
+    @Test func `a client that is gone is no failure of its handler's`() async throws {
+        let reports = Shared<[Report]>([])
+        var options = DatagramServerOptions()
+        options.report = { reports.append($0) }
+        try await withTextServer(options: options, handler: echoPackets) { server in
+            let gone = try await TextClient(server)
+            try await gone.say("bye")
+            await gone.endpoint.close()
+            try await waitUntil { await server.statistics().peerFailures == 1 }
+            let counts = await server.statistics()
+            #expect(counts.conversations == 1)
+            #expect(counts.handlerFailures == 0)
+            #expect(reports.value.map(\.kind) == [])
         }
     }
 
