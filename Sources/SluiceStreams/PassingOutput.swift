@@ -15,20 +15,22 @@ final class PassingOutput {
         var isKept: Bool
     }
 
+    /// In their order, those from `head` on: the ones before have left.
     private var messages: [Message] = []
+    private var head = 0
     /// What the kernel had against the newest message, whose sender is told.
     private(set) var refusal: Int32?
 
-    var isEmpty: Bool { messages.isEmpty }
+    /// Descriptors kept open here.
+    private(set) var descriptorsKept = 0
+
+    var isEmpty: Bool { head == messages.count }
 
     deinit {
-        for message in messages { release(message) }
+        for message in messages[head...] { release(message) }
     }
 
-    /// Descriptors kept open here.
-    var descriptorsKept: Int {
-        messages.reduce(0) { $0 + ($1.isKept ? $1.ancillary.descriptors.count : 0) }
-    }
+    private var first: Message? { isEmpty ? nil : messages[head] }
 
     /// Ties ancillary data to the byte behind `mark`. The descriptors stay the caller's until
     /// `keep`.
@@ -41,7 +43,7 @@ final class PassingOutput {
     /// The newest message has to wait: keeps duplicates of its descriptors, which outlive the
     /// caller's. Throws what fcntl(2) says, and nothing is kept then.
     func keep(_ reactor: OpaquePointer) throws(SystemError) {
-        guard let message = messages.popLast() else { return }
+        guard let message = messages.last else { return }
         var copies: [Int32] = []
         for descriptor in message.ancillary.descriptors {
             let copy = ce_duplicate(reactor, descriptor)
@@ -52,8 +54,9 @@ final class PassingOutput {
             copies.append(copy)
         }
         let kept = Ancillary(descriptors: copies, credentials: message.ancillary.credentials)
-        messages.append(
-            Message(mark: message.mark, ancillary: kept, control: kept.control, isKept: true))
+        descriptorsKept += copies.count
+        messages[messages.count - 1] = Message(
+            mark: message.mark, ancillary: kept, control: kept.control, isKept: true)
     }
 
     /// Drops the newest message, which has not left.
@@ -64,26 +67,33 @@ final class PassingOutput {
     /// How many bytes may leave in one call at most, `sent` having left: no message's first byte
     /// leaves but at the beginning of a call.
     func limit(_ share: Int, sent: UInt64) -> Int {
-        let next = messages.first?.mark == sent ? messages.dropFirst().first : messages.first
-        guard let next else { return share }
-        return min(share, Int(clamping: next.mark - sent))
+        let next = first?.mark == sent ? head + 1 : head
+        guard next < messages.count else { return share }
+        return min(share, Int(clamping: messages[next].mark - sent))
     }
 
     /// The control messages to send with the next byte, if any.
     func control(sent: UInt64) -> [UInt8]? {
-        guard let first = messages.first, first.mark == sent else { return nil }
+        guard let first, first.mark == sent else { return nil }
         return first.control
     }
 
     /// Bytes have left, up to `sent`: and with them what was tied to them.
     func left(sent: UInt64) {
-        while let first = messages.first, first.mark < sent { release(messages.removeFirst()) }
+        while let first, first.mark < sent {
+            release(first)
+            head += 1
+        }
+        // Not one by one: there may be as many as bytes.
+        guard head * 2 >= messages.count else { return }
+        messages.removeFirst(head)
+        head = 0
     }
 
     /// The kernel refuses a call. True if that is about the newest message, whose sender still
     /// waits to be told: nothing of it has left, and the stream is whole.
     func refuses(_ errno: Int, sent: UInt64) -> Bool {
-        guard messages.count == 1, let last = messages.last, last.mark == sent, !last.isKept,
+        guard messages.count == head + 1, let last = messages.last, last.mark == sent, !last.isKept,
             Self.refusals.contains(Int32(truncatingIfNeeded: errno))
         else { return false }
         refusal = Int32(truncatingIfNeeded: errno)
@@ -96,6 +106,7 @@ final class PassingOutput {
 
     private func release(_ message: Message) {
         guard message.isKept else { return }
+        descriptorsKept -= message.ancillary.descriptors.count
         for descriptor in message.ancillary.descriptors { ce_discard(descriptor) }
     }
 }

@@ -54,6 +54,46 @@ import Testing
         }
     }
 
+    @Test func `descriptors that cannot be kept queue nothing, and take none of those before`()
+        async throws
+    {
+        let faults = FaultTable()
+        try await withRawPeer(faults: faults) { stream, raw in
+            let pipes = [try WatchedPipe(), try WatchedPipe()]
+            let queued = try await clog(stream.writer, highWaterMark: 65_536)
+            try stream.writer.write(
+                bytes("kept"), ancillary: Ancillary(descriptors: [pipes[0].writing]))
+            // The first duplicate of two is made, and closed again.
+            faults.fail(CF_FCNTL, with: EMFILE, at: 2)
+            #expect(throws: StreamError.system(SystemError(call: "fcntl", errno: EMFILE))) {
+                try stream.writer.write(
+                    bytes("not"), ancillary: Ancillary(descriptors: pipes.map(\.writing)))
+            }
+            try stream.writer.write("later")
+            let arrived = try await drain(raw, until: queued + 9)
+            #expect(arrived.bytes.suffix(9) == bytes("keptlater")[...])
+            #expect(arrived.descriptors.map(fileIdentity) == [fileIdentity(pipes[0].writing)])
+            for descriptor in arrived.descriptors { close(descriptor) }
+            for pipe in pipes { pipe.closeWriting() }
+            for pipe in pipes { #expect(pipe.isForgotten) }
+        }
+    }
+
+    @Test func `messages beside single bytes leave in order, however many wait`() async throws {
+        try await withRawPeer { stream, raw in
+            let queued = try await clog(stream.writer, highWaterMark: 65_536)
+            let ancillary = Ancillary(credentials: PeerCredentials(process: 0))
+            let contents = (0..<3_000).map { UInt8($0 % 251) }
+            for byte in contents { try stream.writer.write([byte], ancillary: ancillary) }
+            let pipe = try WatchedPipe()
+            try stream.writer.write([7], ancillary: Ancillary(descriptors: [pipe.writing]))
+            let arrived = try await drain(raw, until: queued + 3_001)
+            #expect(arrived.bytes.suffix(3_001) == (contents + [7])[...])
+            #expect(arrived.descriptors.map(fileIdentity) == [fileIdentity(pipe.writing)])
+            for descriptor in arrived.descriptors { close(descriptor) }
+        }
+    }
+
     @Test func `28: descriptors that have to wait are the caller's again at once`() async throws {
         try await withRawPeer { stream, raw in
             let pipe = try WatchedPipe()
