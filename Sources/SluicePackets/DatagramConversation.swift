@@ -33,7 +33,8 @@ public final class DatagramConversation<Sent: Sendable, Received: Sendable>: @un
     /// Receives the peer's next packet, waiting for it if need be.
     ///
     /// - Returns: the packet; `nil` when the conversation is over: the server shuts down and
-    ///   everything that came was received, or a new peer needed the place.
+    ///   everything that came was received, a new peer needed the place, or the handler has
+    ///   returned.
     /// - Throws: ``PacketError/malformedDatagram(from:reason:)`` for one that makes no packet;
     ///   ``PacketError/busy``; ``PacketError/stream(_:)`` with ``StreamError/cancelled``,
     ///   ``StreamError/timedOut``, or ``StreamError/peerFailed(_:errno:)`` for a datagram to this

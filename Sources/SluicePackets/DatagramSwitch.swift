@@ -136,8 +136,7 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
 
     private func ended(_ inbox: Inbox) {
         running[ObjectIdentifier(inbox)] = nil
-        inbox.task = nil
-        inbox.isOver = true
+        inbox.handlerEnded()
         if peers[inbox.peer] === inbox {
             if inbox.queue.isEmpty || isClosing {
                 forget(inbox)

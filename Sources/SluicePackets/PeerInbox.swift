@@ -22,7 +22,7 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     /// The handler's task while it runs.
     var task: Task<Void, Never>?
     /// Its handler has returned; what is queued waits for the next conversation.
-    var isOver = false
+    private(set) var isOver = false
     /// Its neighbours in the order of use.
     var older: PeerInbox?
     weak var newer: PeerInbox?
@@ -87,6 +87,13 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
         return bytes
     }
 
+    /// Its handler has returned: whoever else receives here is told.
+    func handlerEnded() {
+        task = nil
+        isOver = true
+        endWait(.ready)
+    }
+
     /// Takes over what another one has left.
     func inherit(_ other: PeerInbox) {
         queue = other.queue
@@ -128,6 +135,7 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
             if Deadline.current <= loop.now() { throw .stream(.timedOut) }
         }
         while true {
+            if isOver { return nil }
             if let packet = first {
                 first = nil
                 return packet
@@ -154,7 +162,9 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
 
     private func park(_ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32) {
         begin(continuation, number: number) { wait in
-            guard first == nil, queue.isEmpty, failure == nil, !isEnding else { return false }
+            guard first == nil, queue.isEmpty, failure == nil, !isEnding, !isOver else {
+                return false
+            }
             loop.admit(self)
             self.wait = wait
             return true

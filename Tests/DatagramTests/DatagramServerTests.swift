@@ -257,6 +257,42 @@ struct TextClient: Sendable {
         }
     }
 
+    @Test func `a conversation that outlives its handler is over, and takes nothing from the next`()
+        async throws
+    {
+        let escaped = Shared<TextConversation?>(nil)
+        try await withTextServer { peer in
+            while let packet = try await peer.receive() {
+                try await peer.send(packet)
+                if escaped.value == nil { return escaped.set(peer) }
+            }
+        } body: { server in
+            let client = try await TextClient(server)
+            #expect(try await client.ask("a") == "a")
+            let old = try #require(escaped.value)
+            let receiving = await started { try await old.receive() }
+            #expect(try await client.ask("b") == "b")
+            #expect(try await receiving.value == nil)
+            #expect(await server.statistics().conversations == 2)
+            await client.endpoint.close()
+        }
+    }
+
+    @Test func `a receive that waits when its handler returns is ended`() async throws {
+        let receiving = Shared<Task<String?, any Error>?>(nil)
+        try await withTextServer { peer in
+            guard let packet = try await peer.receive() else { return }
+            receiving.set(await started { try await peer.receive() })
+            try await peer.send(packet)
+        } body: { server in
+            let client = try await TextClient(server)
+            #expect(try await client.ask("a") == "a")
+            let waiting = try #require(receiving.value)
+            #expect(try await waiting.value == nil)
+            await client.endpoint.close()
+        }
+    }
+
     // RFC 768. Only a forger sends so, and only root is one here.
     @Test(.enabled(if: geteuid() == 0))
     func `a datagram of a source without a port is nobody's`() async throws {
