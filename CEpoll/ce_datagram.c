@@ -32,6 +32,7 @@ static int set_options(struct ce_reactor *reactor, int fd, int family,
                        const struct ce_datagram_options *options) {
     const bool v4 = family == AF_INET, v6 = family == AF_INET6, internet = v4 || v6;
     const uint32_t flags = internet ? options->flags : 0;
+    const bool credentials = family == AF_UNIX && (options->flags & CE_DATAGRAM_CREDENTIALS);
     const struct option list[] = {
         // One socket per family, whatever net.ipv6.bindv6only says.
         {v6, false, IPPROTO_IPV6, IPV6_V6ONLY, 1},
@@ -43,6 +44,7 @@ static int set_options(struct ce_reactor *reactor, int fd, int family,
         {v6 && (flags & CE_DATAGRAM_ERRORS), false, IPPROTO_IPV6, IPV6_RECVERR, 1},
         {flags & CE_DATAGRAM_DROPS, true, SOL_SOCKET, SO_RXQ_OVFL, 1},
         {flags & CE_DATAGRAM_JOINED, true, IPPROTO_UDP, UDP_GRO, 1},
+        {credentials, false, SOL_SOCKET, SO_PASSCRED, 1},
     };
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         if (!list[i].wanted) continue;

@@ -367,10 +367,12 @@ enum ce_datagram_flags {
     // UDP_GRO: datagrams of one size and sender may come joined, with their size in segment_bytes.
     // Left out where it is unknown.
     CE_DATAGRAM_JOINED = 1u << 3,
+    // SO_PASSCRED, for Unix sockets alone: each datagram says who sent it; unix(7).
+    CE_DATAGRAM_CREDENTIALS = 1u << 4,
 };
 
 struct ce_datagram_options {
-    uint32_t flags;            // those that are not UDP's are left out for Unix sockets
+    uint32_t flags;            // those that its family does not know are left out
     int receive_buffer_bytes;  // SO_RCVBUF; 0 leaves the kernel's
     int send_buffer_bytes;     // SO_SNDBUF; 0 leaves the kernel's
 };

@@ -65,9 +65,10 @@ public struct ReceivedAncillary: ~Copyable, Sendable {
     public var count: Int { arrived.descriptors.count }
     /// Nothing came, or all was taken.
     public var isEmpty: Bool { arrived.descriptors.isEmpty && arrived.credentials == nil }
-    /// Who sent the first of the bytes, if ``StreamWriter/setReceivesCredentials(_:)`` asked for
-    /// that; checked by the kernel, and unlike ``StreamWriter/peerCredentials()`` those of the
-    /// process that sent, not of the one that connected.
+    /// Who sent the first of the bytes, if ``StreamWriter/setReceivesCredentials(_:)`` or
+    /// ``DatagramOptions/receivesCredentials`` asked for that; checked by the kernel, and unlike
+    /// ``StreamWriter/peerCredentials()`` those of the process that sent, not of the one that
+    /// connected.
     public var credentials: PeerCredentials? { arrived.credentials }
 
     /// Takes the first descriptor that is left; `nil` if none is.
@@ -97,6 +98,11 @@ package final class ArrivedAncillary: @unchecked Sendable {
     package init() {}
 
     deinit { closeAll() }
+
+    /// Bytes of room for so many descriptors, and credentials.
+    static func room(capacity: Int) -> Int {
+        ce_ancillary_space(4 * capacity) + ce_ancillary_space(MemoryLayout<ce_credentials>.size)
+    }
 
     package var isEmpty: Bool { descriptors.isEmpty && credentials == nil && !isCut }
 

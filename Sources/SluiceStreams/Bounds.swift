@@ -24,7 +24,8 @@ package enum StreamBounds {
     package static let referencedArrayBytes = 4_096
     /// A drain that finds this much queued sends it at once instead of at the end of the turn.
     package static let eagerFlushBytes = 16_384
-    /// Descriptors kept open for one stream until its peer takes them: four full messages.
+    /// Descriptors kept open for one stream until its peer takes them: four full messages. The
+    /// same for a datagram socket, and for those that came there and were not received.
     package static let descriptorsQueued = 1_012
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
     package static let lingerBytes: Int32 = 1 << 20
@@ -47,6 +48,9 @@ package enum StreamBounds {
     /// Room for the datagrams of one receive, shared by a loop's sockets; what was never used of it
     /// costs no memory.
     package static let datagramSlabBytes = 4 << 20
+    /// Room for what comes beside the datagrams of one receive, if it is wanted: enough for seven
+    /// full messages, or one descriptor beside each of them all.
+    package static let datagramControlBytes = 8_192
     /// Datagrams that wait for a receive, unless the options say otherwise.
     package static let datagramQueueCount = 4_096
     /// Bytes of them.

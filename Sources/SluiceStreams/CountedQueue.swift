@@ -35,6 +35,15 @@ package struct CountedQueue<Element> {
         return first.element
     }
 
+    package var last: Element? { isEmpty ? nil : self[count - 1] }
+
+    /// Takes back what was appended last.
+    package mutating func removeLast() {
+        guard !isEmpty, let last = elements.removeLast() else { return }
+        bytes -= last.bytes
+        tidy()
+    }
+
     package mutating func removeFirst(_ count: Int) {
         for _ in 0..<count { _ = popFirst() }
     }

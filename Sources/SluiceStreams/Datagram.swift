@@ -54,6 +54,17 @@ public struct DatagramOptions: Sendable {
     /// Lets the kernel split and join datagrams of one size (UDP GSO and GRO) where it can; on by
     /// default. Nothing that is sent or received differs.
     public var joinsDatagrams = true
+    /// Descriptors that may come beside one datagram, 0 up to ``Ancillary/descriptorsMax``, for
+    /// ``DatagramSocket/receiveWithAncillary()``; a datagram with more is lost, and they are
+    /// closed. `nil`, the default: the kernel closes what comes. Unix sockets alone; elsewhere
+    /// opening throws ``StreamError/unsupported(_:)``.
+    ///
+    /// Datagrams are received many at a time, those that wait with their descriptors open: 1,012 of
+    /// them at most, or one system call's.
+    public var ancillaryCapacity: Int?
+    /// Whether each datagram that is received says who sent it, checked by the kernel; needs an
+    /// `ancillaryCapacity`. An unnamed socket is bound by the kernel then. unix(7), SO_PASSCRED.
+    public var receivesCredentials = false
     /// The kernel's receive buffer in bytes, 1 up to 1 GiB; the kernel's choice by default.
     /// socket(7), SO_RCVBUF.
     public var receiveBuffer: Int?
@@ -77,6 +88,13 @@ public struct DatagramOptions: Sendable {
         try require(outputCap <= 1 << 40, "outputCap", "at most 1 TiB")
         try require(bytes.contains(receiveBuffer ?? 1), "receiveBuffer", "1 byte to 1 GiB")
         try require(bytes.contains(sendBuffer ?? 1), "sendBuffer", "1 byte to 1 GiB")
+        let capacities = 0...Ancillary.descriptorsMax
+        try require(
+            capacities.contains(ancillaryCapacity ?? 0), "ancillaryCapacity", "0 to 253 descriptors"
+        )
+        try require(
+            ancillaryCapacity != nil || !receivesCredentials, "receivesCredentials",
+            "together with ancillaryCapacity")
         return DatagramSettings(self)
     }
 }
@@ -88,6 +106,8 @@ final class DatagramSettings: Sendable {
     let room: Int
     /// Whether the kernel may hand over several datagrams as one.
     let joinsReceived: Bool
+    /// Bytes of room for what comes beside one datagram; 0 if that is not wanted.
+    let controlRoom: Int
     /// Datagrams asked for by one receive: never more than the queue may hold.
     let batch: Int
 
@@ -100,13 +120,22 @@ final class DatagramSettings: Sendable {
             && options.queueCount >= StreamBounds.datagramsJoined
         let count = options.queueCount / (joinsReceived ? StreamBounds.datagramsJoined : 1)
         let bytes = min(options.queueBytes, StreamBounds.datagramSlabBytes) / room
-        batch = max(1, min(count, bytes, StreamBounds.datagramsPerCall))
+        var most = min(count, bytes, StreamBounds.datagramsPerCall)
+        if let capacity = options.ancillaryCapacity {
+            controlRoom = ArrivedAncillary.room(capacity: capacity)
+            most = min(most, StreamBounds.datagramControlBytes / controlRoom)
+            most = min(most, StreamBounds.descriptorsQueued / max(1, capacity))
+        } else {
+            controlRoom = 0
+        }
+        batch = max(1, most)
     }
 
     var shim: ce_datagram_options {
         var flags = CE_DATAGRAM_ERRORS.rawValue | CE_DATAGRAM_DROPS.rawValue
         if options.reusePort { flags |= CE_DATAGRAM_REUSE_PORT.rawValue }
         if joinsReceived { flags |= CE_DATAGRAM_JOINED.rawValue }
+        if options.receivesCredentials { flags |= CE_DATAGRAM_CREDENTIALS.rawValue }
         return ce_datagram_options(
             flags: flags, receive_buffer_bytes: Int32(options.receiveBuffer ?? 0),
             send_buffer_bytes: Int32(options.sendBuffer ?? 0))
@@ -121,6 +150,8 @@ public struct DatagramStatistics: Hashable, Sendable {
     public var dropped = 0
     /// Of these, lost because they were longer than `maxReceiveSize`.
     public var truncated = 0
+    /// Of these, lost because more descriptors came with them than there was room for.
+    public var ancillaryTruncated = 0
     /// Dropped by the kernel for want of room in its receive buffer, as of the last datagram
     /// received; udp(7). Of those it has joined each run counts as one. Unix senders wait instead.
     public var droppedByKernel = 0
@@ -134,6 +165,8 @@ public struct DatagramStatistics: Hashable, Sendable {
     public var waiting = 0
     /// Bytes of them, each datagram counted with 128 more than it has.
     public var waitingBytes = 0
+    /// Descriptors beside them.
+    public var waitingDescriptors = 0
     /// Datagrams that wait to be sent now.
     public var queued = 0
 

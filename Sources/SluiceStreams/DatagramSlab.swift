@@ -15,8 +15,11 @@ final class DatagramSlab {
     let outgoingPieces: UnsafeMutablePointer<ce_piece>
     static let outgoingPiecesMax = 1_024
     private let memory: UnsafeMutableRawPointer
+    /// Room for what comes beside datagrams, once a socket wants it.
+    private var controls: UnsafeMutableRawPointer?
     /// What `incoming` is laid out for.
     private var room = 0
+    private var controlRoom = 0
 
     /// Bytes between two rooms more than need be: without them all rooms would begin in the same
     /// set of the processor's cache.
@@ -45,6 +48,7 @@ final class DatagramSlab {
         pieces.deallocate()
         outgoingPieces.deallocate()
         memory.deallocate()
+        controls?.deallocate()
     }
 
     /// The loop's, made if it has none.
@@ -64,6 +68,25 @@ final class DatagramSlab {
             pieces[index] = ce_piece(start: bytes(index), count: room)
             incoming[index].pieces = UnsafePointer(pieces + index)
             incoming[index].pieces_count = 1
+        }
+    }
+
+    /// Gives the first rooms so many bytes each for what comes beside a datagram, or none. Before
+    /// each receive: the kernel writes over the sizes.
+    func prepareControls(room: Int, count: Int) {
+        if room == 0, controlRoom == 0 { return }
+        controlRoom = room
+        guard room > 0 else {
+            for index in 0..<StreamBounds.datagramsPerCall { incoming[index].control = nil }
+            return
+        }
+        let base =
+            controls
+            ?? .allocate(byteCount: StreamBounds.datagramControlBytes, alignment: 16)
+        controls = base
+        for index in 0..<count {
+            incoming[index].control = base + index * room
+            incoming[index].control_bytes = room
         }
     }
 

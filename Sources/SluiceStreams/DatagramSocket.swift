@@ -40,14 +40,23 @@ public final class DatagramSocket: @unchecked Sendable {
 
     // MARK: Receiving
 
-    /// Receives the next datagram, waiting for it if need be; an empty one is one, too.
+    /// Receives the next datagram, waiting for it if need be; an empty one is one, too. What came
+    /// beside it is closed: ``receiveWithAncillary()`` gives it.
     ///
     /// - Throws: ``StreamError/datagramTruncated(size:limit:source:)`` for one that was too long;
+    ///   ``StreamError/ancillaryTruncated`` for one with more descriptors than the options allow;
     ///   ``StreamError/peerFailed(_:errno:)`` for a datagram that did not arrive;
     ///   ``StreamError/cancelled`` and ``StreamError/timedOut``, which lose nothing: what comes
     ///   meanwhile is there for the next receive; ``StreamError/busy``; ``StreamError/closed``.
     public nonisolated(nonsending) func receive() async throws(StreamError) -> Datagram {
-        if let datagram = transport.nextWithoutWait() { return datagram }
+        // Twice, since most datagrams are there already: one call less for each of them.
+        if let arrival = transport.nextWithoutWait() { return arrival.datagram }
+        return try await receiveArrival().datagram
+    }
+
+    /// The same, with what came beside it, if the socket asked for that.
+    package nonisolated(nonsending) func receiveArrival() async throws(StreamError) -> Arrival {
+        if let arrival = transport.nextWithoutWait() { return arrival }
         guard loop.isHome(#isolation) else {
             return try await hop { socket throws(StreamError) in
                 try await socket.transport.receive()
@@ -89,8 +98,7 @@ public final class DatagramSocket: @unchecked Sendable {
         try await hop { socket throws(StreamError) in try await socket.send(bytes, to: address) }
     }
 
-    private nonisolated(nonsending) func drain(_ address: SocketAddress?) async throws(StreamError)
-    {
+    nonisolated(nonsending) func drain(_ address: SocketAddress?) async throws(StreamError) {
         guard loop.isHome(#isolation) else {
             return try await hop { socket throws(StreamError) in try await socket.drain(address) }
         }
@@ -145,7 +153,7 @@ public final class DatagramSocket: @unchecked Sendable {
 
     // MARK: Parts
 
-    private func preconditionOnLoop(_ name: String, twin: String) {
+    func preconditionOnLoop(_ name: String, twin: String) {
         if !loop.isCurrent {
             stopProgram(
                 "DatagramSocket.\(name) was called off its loop; from elsewhere await \(twin)")
@@ -153,7 +161,7 @@ public final class DatagramSocket: @unchecked Sendable {
     }
 
     /// The same call made on the loop.
-    private nonisolated(nonsending) func hop<R: Sendable>(
+    nonisolated(nonsending) func hop<R: Sendable>(
         _ body: @escaping @Sendable (DatagramSocket) async throws(StreamError) -> R
     ) async throws(StreamError) -> R {
         let result: Result<R, StreamError> = await loop.hop {

@@ -16,10 +16,11 @@ extension DatagramTransport {
         guard receiveOnce() else { return }
         // One is always kept: with what it is counted besides, the longest is over the bound.
         while state.pointee.arrivals.count > settings.options.queueCount
-            || state.pointee.arrivals.bytes > settings.options.queueBytes,
+            || state.pointee.arrivals.bytes > settings.options.queueBytes
+            || state.pointee.descriptorsWaiting > StreamBounds.descriptorsQueued,
             state.pointee.arrivals.count > 1
         {
-            _ = state.pointee.arrivals.popFirst()
+            _ = popArrival()
             state.pointee.counts.dropped += 1
         }
         if state.pointee.readable.mayTry { loop.signal(self, readinessIn) }
@@ -35,26 +36,33 @@ extension DatagramTransport {
 
     /// A datagram that is there already, if this thread may take it without suspending.
     @inline(__always)
-    func nextWithoutWait() -> Datagram? {
+    func nextWithoutWait() -> Arrival? {
         guard loop.isCurrent, !state.pointee.isReading,
             state.pointee.resultsInARow < StreamBounds.resultsInARow,
-            let first = state.pointee.arrivals.first, first.lostBytes == 0
+            let first = state.pointee.arrivals.first, first.isWhole
         else { return nil }
         state.pointee.resultsInARow &+= 1
-        _ = state.pointee.arrivals.popFirst()
-        return first.datagram
+        return popArrival()
+    }
+
+    private func popArrival() -> Arrival? {
+        let arrival = state.pointee.arrivals.popFirst()
+        if let ancillary = arrival?.ancillary {
+            state.pointee.descriptorsWaiting -= ancillary.descriptors.count
+        }
+        return arrival
     }
 
     /// The next datagram. At home.
-    nonisolated(nonsending) func receive() async throws(StreamError) -> Datagram {
+    nonisolated(nonsending) func receive() async throws(StreamError) -> Arrival {
         guard !state.pointee.isReading else { throw .busy }
         state.pointee.isReading = true
         defer { state.pointee.isReading = false }
         if state.pointee.resultsInARow >= StreamBounds.resultsInARow { try await takeTurns() }
         while true {
-            if let datagram = try next() {
+            if let arrival = try next() {
                 state.pointee.resultsInARow &+= 1
-                return datagram
+                return arrival
             }
             if state.pointee.readable.mayTry {
                 receiveOnce()
@@ -67,13 +75,14 @@ extension DatagramTransport {
     }
 
     /// What has come: datagrams first, then news of peers, then the end.
-    private func next() throws(StreamError) -> Datagram? {
-        if let arrival = state.pointee.arrivals.popFirst() {
+    private func next() throws(StreamError) -> Arrival? {
+        if let arrival = popArrival() {
             guard arrival.lostBytes == 0 else {
                 throw .datagramTruncated(
                     size: arrival.lostBytes, limit: settings.room, source: arrival.datagram.source)
             }
-            return arrival.datagram
+            guard arrival.isWhole else { throw .ancillaryTruncated }
+            return arrival
         }
         if !state.pointee.failures.isEmpty { throw state.pointee.failures.removeFirst().error }
         guard state.pointee.isOpen else { throw state.pointee.ending.error }
@@ -97,6 +106,7 @@ extension DatagramTransport {
     @discardableResult
     private func receiveOnce() -> Bool {
         slab.prepare(room: settings.room)
+        slab.prepareControls(room: settings.controlRoom, count: settings.batch)
         let count = Int(
             ce_receive_datagrams(loop.reactor, fd, slab.incoming, settings.batch, isInternet))
         guard count > 0 else {
@@ -127,6 +137,8 @@ extension DatagramTransport {
         let source = SocketAddress(at: slab.source(index)) ?? .unnamed
         let length = entry.pointee.length
         if entry.pointee.has_drops { noteDrops(entry.pointee.drops) }
+        // Taken out in any case: descriptors beside a datagram that is lost are closed.
+        let ancillary = settings.controlRoom > 0 ? takeAncillary(entry) : nil
         guard !entry.pointee.is_cut, length <= settings.room else {
             state.pointee.counts.received += 1
             state.pointee.counts.truncated += 1
@@ -137,7 +149,7 @@ extension DatagramTransport {
         }
         let bytes = UnsafeRawBufferPointer(start: slab.bytes(index), count: length)
         let size = Int(entry.pointee.segment_bytes)
-        guard size > 0, size < length else { return add(Array(bytes), source) }
+        guard size > 0, size < length else { return add(Array(bytes), source, ancillary) }
         var start = 0
         while start < length {
             let end = min(start + size, length)
@@ -146,10 +158,16 @@ extension DatagramTransport {
         }
     }
 
-    private func add(_ bytes: [UInt8], _ source: SocketAddress) {
+    private func add(
+        _ bytes: [UInt8], _ source: SocketAddress, _ ancillary: ArrivedAncillary? = nil
+    ) {
         state.pointee.counts.received += 1
+        if let ancillary {
+            state.pointee.descriptorsWaiting += ancillary.descriptors.count
+            if ancillary.isCut { state.pointee.counts.ancillaryTruncated += 1 }
+        }
         state.pointee.arrivals.append(
-            Arrival(datagram: Datagram(bytes, from: source)),
+            Arrival(datagram: Datagram(bytes, from: source), ancillary: ancillary),
             bytes: bytes.count + StreamBounds.datagramOverhead)
     }
 

@@ -22,7 +22,9 @@ extension DatagramTransport {
     }
 
     /// Queues a datagram, or throws and queues nothing.
-    func enqueue(_ bytes: [UInt8], to address: SocketAddress?) throws(StreamError) {
+    func enqueue(
+        _ bytes: [UInt8], to address: SocketAddress?, passing: PassingDatagram? = nil
+    ) throws(StreamError) {
         guard state.pointee.isOpen else { throw state.pointee.ending.error }
         guard bytes.count <= sizeMax else {
             throw .datagramTooLarge(size: bytes.count, limit: sizeMax)
@@ -40,7 +42,8 @@ extension DatagramTransport {
         if state.pointee.output.isEmpty { loop.listForFlush(self) }
         state.pointee.newest &+= 1
         state.pointee.output.append(
-            Outgoing(bytes: bytes, address: address, number: state.pointee.newest),
+            Outgoing(
+                bytes: bytes, address: address, number: state.pointee.newest, passing: passing),
             bytes: bytes.count + StreamBounds.datagramOverhead)
     }
 
@@ -171,6 +174,7 @@ extension DatagramTransport {
             } else {
                 entry.pointee.address.length = 0
             }
+            passing(first, beside: entry)
             slab.joined[messages] = count
             (messages, next, pieces) = (messages + 1, next + count, pieces + count)
         }
@@ -187,7 +191,7 @@ extension DatagramTransport {
     private func sent(messages: Int) {
         var count = 0
         for index in 0..<messages { count += slab.joined[index] }
-        state.pointee.output.removeFirst(count)
+        for _ in 0..<count { popOutgoing() }
         state.pointee.flushedInTurn += count
         state.pointee.counts.sent += count
         state.pointee.refusalsForOthers = 0
@@ -211,11 +215,12 @@ extension DatagramTransport {
             state.pointee.joins = false
             return
         }
+        if refusesPassing(errno) { return }
         guard state.pointee.refusal != 0 else {
             state.pointee.refusal = errno
             return
         }
-        let first = state.pointee.output.popFirst()
+        let first = popOutgoing()
         state.pointee.flushedInTurn += 1
         state.pointee.counts.notSent += 1
         state.pointee.refusalsForOthers = 0

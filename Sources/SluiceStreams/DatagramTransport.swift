@@ -1,5 +1,6 @@
 // DatagramTransport: the owner of one datagram socket's descriptor and of both its queues. Floor 2,
-// the loop's thread. Input: DatagramTransport+Input, output: DatagramTransport+Output.
+// the loop's thread. Input: DatagramTransport+Input, output: DatagramTransport+Output,
+// descriptors beside both: DatagramTransport+Ancillary.
 //
 // Invariants, as in Transport: one place receives (`receiveOnce`) and one parks a reader; one
 // transmits (`flushNow`) and one parks senders. The descriptor is open exactly until `isOpen` is
@@ -9,11 +10,15 @@ internal import CEpoll
 internal import Glibc
 package import SluiceReactor
 
-/// A datagram that came, or the news that one was too long.
-struct Arrival {
-    var datagram: Datagram
+/// A datagram that came, or the news that one was too long or had too many descriptors.
+package struct Arrival: Sendable {
+    package var datagram: Datagram
+    /// What came beside it, closed with it; `nil` for nothing.
+    package var ancillary: ArrivedAncillary?
     /// The size of a datagram that was lost for it; 0 for none.
     var lostBytes = 0
+
+    var isWhole: Bool { lostBytes == 0 && ancillary?.isCut != true }
 }
 
 /// A datagram on its way out.
@@ -23,6 +28,8 @@ struct Outgoing {
     var address: SocketAddress?
     /// In the order of queueing, which is that of leaving but for full Unix peers.
     var number: UInt64
+    /// What leaves beside it.
+    var passing: PassingDatagram?
 }
 
 /// News of a peer that datagrams do not reach.
@@ -61,6 +68,8 @@ struct DatagramState {
     /// A receive has begun and not ended; another one is refused.
     var isReading = false
     var arrivals = CountedQueue<Arrival>()
+    /// Descriptors beside them.
+    var descriptorsWaiting = 0
     var failures: [PeerFailure] = []
     /// Results given in a row without suspending.
     var resultsInARow: UInt8 = 0
@@ -73,6 +82,8 @@ struct DatagramState {
     var outputWaits: [DatagramWait] = []
     /// The number of the newest datagram queued.
     var newest: UInt64 = 0
+    /// Descriptors kept open for what is queued.
+    var descriptorsKept = 0
     var flushTurn: UInt32 = 0
     var flushedInTurn = 0
     /// What the kernel said when it refused the first datagram; it is asked once more.
@@ -196,6 +207,7 @@ package final class DatagramTransport: LoopMember, @unchecked Sendable {
         state.pointee.output = CountedQueue()
         state.pointee.stalled = CountedQueue()
         state.pointee.arrivals = CountedQueue()
+        (state.pointee.descriptorsWaiting, state.pointee.descriptorsKept) = (0, 0)
         state.pointee.failures = []
         loop.disarm(state.pointee.restTimer)
         state.pointee.restTimer = 0
@@ -259,6 +271,7 @@ package final class DatagramTransport: LoopMember, @unchecked Sendable {
         var counts = state.pointee.counts
         counts.waiting = state.pointee.arrivals.count
         counts.waitingBytes = state.pointee.arrivals.bytes
+        counts.waitingDescriptors = state.pointee.descriptorsWaiting
         counts.queued = state.pointee.output.count + state.pointee.stalled.count
         return counts
     }

@@ -159,6 +159,9 @@ private func openNow(
     if loop.hasStopped { return .failure(.reactor(.stopped)) }
     var (bound, family) = (SocketAddress.unnamed, remote?.familyNumber ?? AF_UNIX)
     if case .address(let address, _) = place { (bound, family) = (address, address.familyNumber) }
+    guard family == AF_UNIX || settings.controlRoom == 0 else {
+        return .failure(.unsupported("ancillary data passes through Unix sockets only"))
+    }
     var options = settings.shim
     var call: UnsafePointer<CChar>?
     let fd = ce_open_datagram(loop.reactor, family, &options, &call)

@@ -44,15 +44,7 @@ final class PassingOutput {
     /// caller's. Throws what fcntl(2) says, and nothing is kept then.
     func keep(_ reactor: OpaquePointer) throws(SystemError) {
         guard let message = messages.last else { return }
-        var copies: [Int32] = []
-        for descriptor in message.ancillary.descriptors {
-            let copy = ce_duplicate(reactor, descriptor)
-            guard copy >= 0 else {
-                for copy in copies { ce_discard(copy) }
-                throw SystemError(call: "fcntl", errno: copy)
-            }
-            copies.append(copy)
-        }
+        let copies = try duplicates(reactor, of: message.ancillary.descriptors)
         let kept = Ancillary(descriptors: copies, credentials: message.ancillary.credentials)
         descriptorsKept += copies.count
         messages[messages.count - 1] = Message(
@@ -102,7 +94,7 @@ final class PassingOutput {
 
     /// What sendmsg(2) says to ancillary data as such: no descriptor, too many, more on their way
     /// than the process may have open, credentials that are not true.
-    private static let refusals: Set<Int32> = [EBADF, EINVAL, ETOOMANYREFS, EPERM, ESRCH]
+    static let refusals: Set<Int32> = [EBADF, EINVAL, ETOOMANYREFS, EPERM, ESRCH]
 
     private func release(_ message: Message) {
         guard message.isKept else { return }

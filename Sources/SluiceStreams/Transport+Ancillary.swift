@@ -142,8 +142,7 @@ extension Transport {
     final func takeMessage(
         _ base: UnsafeMutableRawPointer, _ count: Int, _ arrived: ArrivedAncillary, _ capacity: Int
     ) -> Int {
-        let room =
-            ce_ancillary_space(4 * capacity) + ce_ancillary_space(MemoryLayout<ce_credentials>.size)
+        let room = ArrivedAncillary.room(capacity: capacity)
         return withUnsafeTemporaryAllocation(byteCount: room, alignment: 16) { control in
             let result = receive(into: base, count: count, isLook: false, control)
             if result.count >= 0 {

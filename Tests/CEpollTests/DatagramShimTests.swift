@@ -144,6 +144,22 @@ import Testing
         }
     }
 
+    @Test func `credentials are asked for on Unix sockets alone`() throws {
+        try withShim { shim in
+            for (family, expected) in [(AF_UNIX, 1), (AF_INET, 0)] as [(Int32, Int32)] {
+                for flags in [0, CE_DATAGRAM_CREDENTIALS.rawValue] {
+                    var options = ce_datagram_options()
+                    options.flags = flags
+                    let fd = try check(ce_open_datagram(shim.reactor, family, &options, nil))
+                    var isOn: Int32 = 0
+                    _ = ce_get_option(shim.reactor, fd, SOL_SOCKET, SO_PASSCRED, &isOn)
+                    #expect(isOn == (flags == 0 ? 0 : expected))
+                    shim.close(fd)
+                }
+            }
+        }
+    }
+
     @Test func `whichever call fails in opening, it is named, and nothing stays`() throws {
         try sweep { shim, call in
             var options = ce_datagram_options()
