@@ -10,9 +10,9 @@ internal import SluiceStreams
 // @unchecked Sendable: references to a box that is touched on the loop's thread alone; every entry
 // compares the thread.
 public final class DatagramConversation<Sent: Sendable, Received: Sendable>: @unchecked Sendable {
-    private let inbox: PeerInbox<Received>
-    private let receiving: SerializerBox<Received>
-    private let sender: DatagramSender<Sent>
+    let inbox: PeerInbox<Received>
+    let receiving: SerializerBox<Received>
+    let sender: DatagramSender<Sent>
 
     init(
         _ inbox: PeerInbox<Received>, _ receiving: SerializerBox<Received>,
@@ -30,7 +30,8 @@ public final class DatagramConversation<Sent: Sendable, Received: Sendable>: @un
     /// The server's own address.
     public var localAddress: SocketAddress { sender.socket.localAddress }
 
-    /// Receives the peer's next packet, waiting for it if need be.
+    /// Receives the peer's next packet, waiting for it if need be. What came beside its datagram is
+    /// closed: ``receiveWithAncillary()`` gives it.
     ///
     /// - Returns: the packet; `nil` when the conversation is over: the server shuts down and
     ///   everything that came was received, a new peer needed the place, or the handler has
@@ -40,9 +41,14 @@ public final class DatagramConversation<Sent: Sendable, Received: Sendable>: @un
     ///   ``StreamError/timedOut``, or ``StreamError/peerFailed(_:errno:)`` for a datagram to this
     ///   peer that did not arrive. The next receive goes on behind any of them.
     public nonisolated(nonsending) func receive() async throws(PacketError) -> Received? {
+        try await receivePacket()?.packet
+    }
+
+    nonisolated(nonsending) func receivePacket() async throws(PacketError) -> PeerPacket<Received>?
+    {
         guard loop.isHome(#isolation) else {
-            let result: Result<Received?, PacketError> = await loop.hop {
-                do throws(PacketError) { return .success(try await self.receive()) } catch {
+            let result: Result<PeerPacket<Received>?, PacketError> = await loop.hop {
+                do throws(PacketError) { return .success(try await self.receivePacket()) } catch {
                     return .failure(error)
                 }
             }

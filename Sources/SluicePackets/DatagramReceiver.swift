@@ -12,7 +12,7 @@ public import SluiceStreams
 public final class DatagramReceiver<Received: Sendable>: @unchecked Sendable {
     /// The socket it receives from. Datagrams received here directly are missing from the packets.
     public let socket: DatagramSocket
-    private let serializer: SerializerBox<Received>
+    let serializer: SerializerBox<Received>
 
     /// Joins a socket and a serializer. Any thread.
     public init<S: Serializer>(_ socket: DatagramSocket, _ serializer: S)

@@ -12,7 +12,7 @@ public import SluiceStreams
 public final class DatagramSender<Sent: Sendable>: @unchecked Sendable {
     /// The socket it sends on.
     public let socket: DatagramSocket
-    private let serializer: SerializerBox<Sent>
+    let serializer: SerializerBox<Sent>
 
     /// Joins a socket and a serializer. Any thread.
     public init<S: Serializer>(_ socket: DatagramSocket, _ serializer: S) where S.Packet == Sent {

@@ -57,7 +57,8 @@ public struct DatagramServerStatistics: Hashable, Sendable {
     public var peers = 0
     /// First datagrams of a peer that made no packet: dropped, nobody was told.
     public var malformed = 0
-    /// Datagrams dropped because a peer's queue, or all together, were full.
+    /// Datagrams dropped because a peer's queue, or all together, were full; of descriptors 1,012
+    /// may wait in all.
     public var dropped = 0
     /// Conversations ended for the sake of a new peer.
     public var evicted = 0

@@ -18,7 +18,7 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
     private let options: DatagramServerOptions
     private let handler: DatagramHandler<Sent, Received>
     private let waits: ServerWaits
-    private let account = ByteAccount()
+    private let account = PeerAccount()
     private var reader: Task<Void, any Error>?
     private var peers: [SocketAddress: Inbox] = [:]
     private var newest: Inbox?
@@ -50,10 +50,10 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
     private nonisolated(nonsending) func receiveAll() async {
         while !isClosing {
             do throws(StreamError) {
-                take(try await socket.receive())
+                take(try await socket.receiveArrival())
             } catch {
                 switch error {
-                case .datagramTruncated: continue  // the socket counts it
+                case .datagramTruncated, .ancillaryTruncated: continue  // the socket counts them
                 case .peerFailed(let address, _): tell(address, error)
                 case .cancelled, .closed, .reactor: return startClosing()
                 default: await rest(error)
@@ -75,21 +75,26 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         inbox.fail(error)
     }
 
-    private func take(_ datagram: Datagram) {
+    private func take(_ arrival: Arrival) {
         if isClosing { return counts.dropped += 1 }
-        if datagram.source.isNobody {
+        let source = arrival.datagram.source
+        let datagram = PeerDatagram(bytes: arrival.datagram.bytes, ancillary: arrival.ancillary)
+        if source.isNobody {
             guard options.unnamed == .handle else { return counts.unnamed += 1 }
-            return begin(datagram, inherits: nil)
+            return begin(datagram, from: source, inherits: nil)
         }
-        guard let inbox = peers[datagram.source] else { return begin(datagram, inherits: nil) }
+        guard let inbox = peers[source] else {
+            return begin(datagram, from: source, inherits: nil)
+        }
         touch(inbox)
         counts.dropped += inbox.add(
-            datagram.bytes, atMost: options.queueCount, total: options.queueBytes,
-            options.overflow)
+            datagram, atMost: options.queueCount, total: options.queueBytes, options.overflow)
     }
 
     /// Begins a conversation, if the datagram makes a packet.
-    private func begin(_ datagram: Datagram, inherits other: Inbox?) {
+    private func begin(
+        _ datagram: PeerDatagram, from peer: SocketAddress, inherits other: Inbox?
+    ) {
         let first: Received
         do throws(PacketError) {
             first = try receiving.deserialize(datagram.bytes.span.bytes)
@@ -98,11 +103,15 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         guard running.count - options.maxPeers < options.maxPeers else {
             return counts.refused += 1
         }
-        let inbox = Inbox(peer: datagram.source, first: first, account: account, loop: loop)
+        guard account.hasRoom(descriptors: datagram.ancillary?.descriptors.count ?? 0) else {
+            return counts.dropped += 1
+        }
+        let packet = PeerPacket(packet: first, ancillary: datagram.ancillary)
+        let inbox = Inbox(peer: peer, first: packet, account: account, loop: loop)
         if let other { inbox.inherit(other) }
-        if !datagram.source.isNobody {
+        if !peer.isNobody {
             if peers.count >= options.maxPeers, let oldest { evict(oldest) }
-            peers[datagram.source] = inbox
+            peers[peer] = inbox
             link(inbox)
         } else {
             // Nothing can follow it: whoever sends next may be somebody else.
@@ -153,8 +162,8 @@ final class DatagramSwitch<Sent: Sendable, Received: Sendable>: DatagramServerCo
         guard peers[inbox.peer] === inbox else { return }
         forget(inbox)
         guard !isClosing else { return }
-        while peers[inbox.peer] == nil, let bytes = inbox.pop() {
-            begin(Datagram(bytes, from: inbox.peer), inherits: inbox)
+        while peers[inbox.peer] == nil, let datagram = inbox.pop() {
+            begin(datagram, from: inbox.peer, inherits: inbox)
         }
     }
 

@@ -4,15 +4,30 @@
 internal import SluiceReactor
 internal import SluiceStreams
 
+/// A datagram that was not looked at yet.
+struct PeerDatagram {
+    var bytes: [UInt8]
+    /// Closed with it.
+    var ancillary: ArrivedAncillary?
+}
+
+/// A packet on its way to the handler.
+struct PeerPacket<Received: Sendable>: Sendable {
+    let packet: Received
+    let ancillary: ArrivedAncillary?
+}
+
 // @unchecked Sendable by LoopMember: touched on the loop's thread alone.
 final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     let peer: SocketAddress
     /// The packet that began the conversation, until it is received.
-    private var first: Received?
-    /// What came after it, not yet looked at.
-    private(set) var queue = CountedQueue<[UInt8]>()
-    /// The bytes of all peers together.
-    private let account: ByteAccount
+    private var first: PeerPacket<Received>?
+    /// What came after it.
+    private(set) var queue = CountedQueue<PeerDatagram>()
+    /// Descriptors beside both.
+    private var descriptors = 0
+    /// What all peers hold together.
+    private let account: PeerAccount
     private var failure: StreamError?
     private var wait: Wait?
     private var isReading = false
@@ -27,15 +42,25 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     var older: PeerInbox?
     weak var newer: PeerInbox?
 
-    init(peer: SocketAddress, first: Received, account: ByteAccount, loop: EventLoop) {
+    init(
+        peer: SocketAddress, first: PeerPacket<Received>, account: PeerAccount, loop: EventLoop
+    ) {
         self.peer = peer
         self.first = first
         self.account = account
         super.init(loop: loop)
+        hold(first.ancillary?.descriptors.count ?? 0)
     }
 
     deinit {
         account.bytes -= queue.bytes
+        account.descriptors -= descriptors
+    }
+
+    /// So many descriptors more, or less.
+    private func hold(_ count: Int) {
+        descriptors += count
+        account.descriptors += count
     }
 
     override func label() -> String { "the handler of \(peer)" }
@@ -59,32 +84,48 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     // MARK: Filling
 
     /// Queues a datagram. Returns how many were dropped, this one or the oldest.
-    func add(_ bytes: [UInt8], atMost count: Int, total: Int, _ overflow: DatagramOverflow) -> Int {
+    func add(
+        _ datagram: PeerDatagram, atMost count: Int, total: Int, _ overflow: DatagramOverflow
+    ) -> Int {
         if isEnding { return 1 }
-        let size = bytes.count + ByteAccount.overhead
+        let size = datagram.bytes.count + PeerAccount.overhead
+        let more = datagram.ancillary?.descriptors.count ?? 0
         var dropped = 0
         if queue.count >= count {
             if overflow == .dropNewest { return 1 }
             dropped += drop()
         }
         // With everything full, what is older of this very peer gives way, or this one.
-        while overflow == .dropOldest, account.bytes > total - size, !queue.isEmpty {
+        while overflow == .dropOldest, !queue.isEmpty,
+            account.bytes > total - size || !account.hasRoom(descriptors: more)
+        {
             dropped += drop()
         }
-        guard account.bytes <= total - size else { return dropped + 1 }
-        queue.append(bytes, bytes: size)
+        guard account.bytes <= total - size, account.hasRoom(descriptors: more) else {
+            return dropped + 1
+        }
+        queue.append(datagram, bytes: size)
         account.bytes += size
+        hold(more)
         endWait(.ready)
         return dropped
     }
 
     private func drop() -> Int { pop() == nil ? 0 : 1 }
 
-    func pop() -> [UInt8]? {
+    func pop() -> PeerDatagram? {
         let before = queue.bytes
-        let bytes = queue.popFirst()
+        let datagram = queue.popFirst()
         account.bytes -= before - queue.bytes
-        return bytes
+        if let ancillary = datagram?.ancillary { hold(-ancillary.descriptors.count) }
+        return datagram
+    }
+
+    private func takeFirst() -> PeerPacket<Received>? {
+        guard let packet = first else { return nil }
+        first = nil
+        if let ancillary = packet.ancillary { hold(-ancillary.descriptors.count) }
+        return packet
     }
 
     /// Its handler has returned: whoever else receives here is told.
@@ -98,6 +139,11 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     func inherit(_ other: PeerInbox) {
         queue = other.queue
         other.queue = CountedQueue()
+        // Of a handler that received nothing the first one is dropped.
+        _ = other.takeFirst()
+        // The account has them already.
+        descriptors += other.descriptors
+        other.descriptors = 0
     }
 
     /// A datagram to this peer did not arrive.
@@ -110,7 +156,7 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     func finish(dropping: Bool) {
         isEnding = true
         if dropping {
-            first = nil
+            _ = takeFirst()
             while pop() != nil {}
         }
         endWait(.ready)
@@ -121,7 +167,7 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     /// The next packet. At home.
     nonisolated(nonsending) func receive(
         _ serializer: SerializerBox<Received>
-    ) async throws(PacketError) -> Received? {
+    ) async throws(PacketError) -> PeerPacket<Received>? {
         guard !isReading else { throw .busy }
         isReading = true
         defer { isReading = false }
@@ -136,12 +182,10 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
         }
         while true {
             if isOver { return nil }
-            if let packet = first {
-                first = nil
-                return packet
-            }
-            if let bytes = pop() {
-                return try serializer.packet(of: Datagram(bytes, from: peer))
+            if let packet = takeFirst() { return packet }
+            if let datagram = pop() {
+                let packet = try serializer.packet(of: Datagram(datagram.bytes, from: peer))
+                return PeerPacket(packet: packet, ancillary: datagram.ancillary)
             }
             if let failure {
                 self.failure = nil
@@ -172,11 +216,17 @@ final class PeerInbox<Received: Sendable>: LoopMember, @unchecked Sendable {
     }
 }
 
-/// Bytes that wait in all inboxes of a server.
+/// What waits in all inboxes of a server: bytes, and descriptors beside them.
 // @unchecked Sendable: touched on the loop's thread alone; an inbox is released there, or with its
 // loop stopped.
-final class ByteAccount: @unchecked Sendable {
+final class PeerAccount: @unchecked Sendable {
     var bytes = 0
+    var descriptors = 0
     /// What a datagram is taken to hold besides its bytes.
     static let overhead = StreamBounds.datagramOverhead
+
+    /// Whether so many more descriptors may wait.
+    func hasRoom(descriptors more: Int) -> Bool {
+        more == 0 || descriptors + more <= StreamBounds.descriptorsQueued
+    }
 }
