@@ -40,8 +40,8 @@ public nonisolated(nonsending) func startServer<C: Codec>(
         address, on: loop, loops: loops, options: options, handler: serve)
 }
 
-/// A handler of streams that makes endpoints of them. Made by a closure of its own, lest the codec's
-/// copy lies on the task of each connection.
+/// A handler of streams that makes endpoints of them. Made by a closure of its own, lest the
+/// codec's copy lies on the task of each connection.
 @inlinable
 func serving<C: Codec>(
     _ codec: C, _ handler: @escaping EndpointHandler<C.Sent, C.Received>

@@ -79,9 +79,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         case .v4(_, let port): "\(host ?? "?"):\(port)"
         case .v6(_, _, let port, _): "[\(host ?? "?")]:\(port)"
         case .unix(let bytes, let isAbstract):
-            isAbstract
-                ? "@" + String(decoding: bytes, as: UTF8.self)
-                : bytes.isEmpty ? "unix" : String(decoding: bytes, as: UTF8.self)
+            isAbstract ? "@" + printable(bytes) : bytes.isEmpty ? "unix" : printable(bytes)
         }
     }
 
@@ -222,6 +220,20 @@ extension SocketAddress {
         case .unix: AF_UNIX
         }
     }
+}
+
+/// A name as text for people: a peer chooses its own, and could forge lines of a log with it, or
+/// write to a terminal.
+func printable(_ name: some Sequence<UInt8>) -> String {
+    var text = ""
+    for scalar in String(decoding: Array(name), as: UTF8.self).unicodeScalars {
+        if scalar.properties.generalCategory == .control {
+            text += "\\u{" + String(scalar.value, radix: 16) + "}"
+        } else {
+            text.unicodeScalars.append(scalar)
+        }
+    }
+    return text
 }
 
 private func bigEndianBytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] {

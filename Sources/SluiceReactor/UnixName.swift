@@ -15,9 +15,9 @@ public enum UnixName: Hashable, Sendable, CustomStringConvertible {
     /// nothing for none.
     public var description: String {
         switch self {
-        case .path(let path): path
+        case .path(let path): printable(path.utf8)
         case .abstract(let name):
-            "@" + String(decoding: name.map { $0 == 0 ? UInt8(ascii: "@") : $0 }, as: UTF8.self)
+            "@" + printable(name.map { $0 == 0 ? UInt8(ascii: "@") : $0 })
         case .unnamed: ""
         }
     }

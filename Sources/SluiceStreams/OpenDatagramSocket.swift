@@ -80,8 +80,13 @@ public nonisolated(nonsending) func connectDatagramSocket(
             do throws(StreamError) {
                 return try await open(place, address, loop, settings)
             } catch {
-                guard case .connectFailed(_, _, let more) = error else { throw error }
-                attempts += more
+                switch error {
+                case .connectFailed(_, _, let more): attempts += more
+                // A family that this machine does not have; the next address may do.
+                case .listenFailed(let address, let failure) where failure.meansNoSuchFamily:
+                    attempts.append(ConnectAttempt(address: address, error: failure))
+                default: throw error
+                }
             }
         }
     }

@@ -187,5 +187,5 @@ extension SocketAddress {
 
 extension SystemError {
     /// EAFNOSUPPORT and EADDRNOTAVAIL: the machine has no addresses of that family.
-    fileprivate var meansNoSuchFamily: Bool { errno == 97 || errno == 99 }
+    var meansNoSuchFamily: Bool { errno == 97 || errno == 99 }
 }

@@ -65,7 +65,6 @@ extension StreamReader {
         }
         var filling = Filling.shareUsed
         if transport.state.pointee.resultsInARow < StreamBounds.resultsInARow {
-            transport.state.pointee.resultsInARow &+= 1
             filling = attempt(self, nil)
         }
         while filling != .bytes {
@@ -74,6 +73,7 @@ extension StreamReader {
                 ? failure(of: await transport.waitAsHandler()) : await waitAside(filling)
             filling = attempt(self, failure)
         }
+        transport.state.pointee.resultsInARow &+= 1
         transport.endReading()
     }
 

@@ -109,4 +109,18 @@ import Testing
             }
         }
     }
+
+    /// A peer chooses its own name; reports and logs print it.
+    @Test func `a Unix name is printed without control characters`() throws {
+        let name = "x\nsluice: forged\u{1b}[31m"
+        let address = try #require(SocketAddress.unix(name))
+        let abstract = try #require(SocketAddress.abstract(name))
+        for text in [
+            address.description, abstract.description, "\(try #require(address.unixName))",
+            "\(try #require(abstract.unixName))",
+        ] {
+            #expect(text.hasSuffix(#"x\u{a}sluice: forged\u{1b}[31m"#), "\(text)")
+        }
+        #expect(SocketAddress.unix("/tmp/größe 1")?.description == "/tmp/größe 1")
+    }
 }
