@@ -29,3 +29,10 @@ extension StreamSender {
         do throws(StreamError) { return try writer.attribute(key) } catch { throw .stream(error) }
     }
 }
+
+extension DatagramEndpoint {
+    /// A fact about the socket. On the loop's thread. As ``DatagramSocket/attribute(_:)``.
+    public func attribute<Value>(_ key: Attribute<Value>) throws(PacketError) -> Value {
+        do throws(StreamError) { return try socket.attribute(key) } catch { throw .stream(error) }
+    }
+}

@@ -1,9 +1,10 @@
-// Attributes: typed keys for what a stream can tell about itself, whatever carries its bytes. Floor
-// 2; keys are plain values, the look-up is made on the stream's loop.
+// Attributes: typed keys for what a stream can tell about itself, whatever carries its bytes, and a
+// datagram socket. Floor 2; keys are plain values, the look-up is made on the stream's loop.
 
 public import SluiceReactor
 
-/// A key for a fact about a stream: ``StreamWriter/attribute(_:)``.
+/// A key for a fact about a stream or a datagram socket: ``StreamWriter/attribute(_:)``,
+/// ``DatagramSocket/attribute(_:)``.
 ///
 /// A key made here has a value where somebody has set one:
 /// ``StreamWriter/setAttribute(_:to:)``. The same way what is laid around a stream, such as a
@@ -11,8 +12,8 @@ public import SluiceReactor
 public struct Attribute<Value: Sendable>: Sendable {
     /// Tells it from others of the same type.
     public let name: String
-    /// What the stream itself knows; throws what made the asking fail.
-    let read: @Sendable (Transport) throws(StreamError) -> Value?
+    /// What the stream or socket itself knows; throws what made the asking fail.
+    let read: @Sendable (any AttributeSource) throws(StreamError) -> Value?
 
     /// A key without a value of the stream's own.
     ///
@@ -22,7 +23,8 @@ public struct Attribute<Value: Sendable>: Sendable {
     }
 
     init(
-        _ name: String, _ read: @escaping @Sendable (Transport) throws(StreamError) -> Value?
+        _ name: String,
+        _ read: @escaping @Sendable (any AttributeSource) throws(StreamError) -> Value?
     ) {
         self.name = name
         self.read = read
@@ -56,9 +58,8 @@ extension Attribute where Value == UnixName {
 extension Attribute where Value == PeerCredentials {
     /// Who is at the other end of a Unix socket; SO_PEERCRED, asked for once.
     public static var peerCredentials: Self {
-        Self("peerCredentials") { (transport) throws(StreamError) in
-            guard transport.passesDescriptors else { return nil }
-            return try (transport as? SocketTransport)?.credentials()
+        Self("peerCredentials") { (source) throws(StreamError) in
+            try source.credentialsOfPeer()
         }
     }
 }
@@ -66,7 +67,7 @@ extension Attribute where Value == PeerCredentials {
 extension Attribute where Value == SocketView {
     /// The socket's options and names, without its bytes.
     public static var socket: Self {
-        Self("socket") { ($0 as? SocketTransport).map(SocketView.init) }
+        Self("socket") { $0.socketAccess.map(SocketView.init) }
     }
 }
 
@@ -86,46 +87,6 @@ extension Attribute where Value == String {
 extension Attribute where Value == [UInt8] {
     /// The peer's certificate in DER.
     public static var tlsPeerCertificate: Self { Self("tlsPeerCertificate") }
-}
-
-/// A socket for those who must neither read, write nor close it. On the stream's loop.
-// @unchecked Sendable: an immutable reference; every call checks the thread.
-public struct SocketView: @unchecked Sendable {
-    private let transport: SocketTransport
-
-    init(_ transport: SocketTransport) {
-        self.transport = transport
-    }
-
-    /// The kind of its addresses; `nil` if it has none.
-    public var family: SocketFamily? {
-        (transport.remoteAddress ?? transport.localAddress)?.family
-    }
-    /// As ``StreamWriter/localAddress``.
-    public var localAddress: SocketAddress? {
-        check("localAddress")
-        return transport.localAddress
-    }
-    /// As ``StreamWriter/remoteAddress``.
-    public var remoteAddress: SocketAddress? { transport.remoteAddress }
-
-    /// As ``StreamWriter/socketOption(level:name:)``.
-    public func option(level: Int32, name: Int32) throws(StreamError) -> Int32 {
-        check("option")
-        return try transport.option(level: level, name: name)
-    }
-
-    /// As ``StreamWriter/setSocketOption(level:name:value:)``.
-    public func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError) {
-        check("setOption")
-        try transport.setOption(level: level, name: name, value: value)
-    }
-
-    private func check(_ name: String) {
-        if !transport.loop.isCurrent {
-            stopProgram("SocketView.\(name) was called off its loop; use loop.spawn { }")
-        }
-    }
 }
 
 // MARK: Looking up

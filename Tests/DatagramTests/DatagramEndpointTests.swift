@@ -118,4 +118,35 @@ import Testing
         await far.close()
         await loop.stop()
     }
+
+    // ENDPOINTS 71.
+    @Test func `71: a datagram socket knows its addresses and options, also after the close`()
+        async throws
+    {
+        try await withLoop { _ in
+            let socket = try await bindDatagramSocket(port: 0)
+            let peer = try await connectDatagramSocket(
+                host: "127.0.0.1", port: socket.localAddress.port ?? 0)
+            let endpoint = TextEndpoint(peer, TextSerializer())
+            #expect(try endpoint.attribute(.remoteAddress) == socket.localAddress)
+            #expect(try socket.attribute(.localAddress) == socket.localAddress)
+            #expect(try socket.attribute(.family) == .v4)
+            #expect(throws: StreamError.unavailable("remoteAddress")) {
+                try socket.attribute(.remoteAddress)
+            }
+            #expect(throws: PacketError.stream(.unavailable("peerCredentials"))) {
+                try endpoint.attribute(.peerCredentials)
+            }
+            let view = try socket.attribute(.socket)
+            try view.setOption(level: SOL_SOCKET, name: SO_BROADCAST, value: 1)
+            #expect(try view.option(level: SOL_SOCKET, name: SO_BROADCAST) == 1)
+            await socket.close()
+            #expect(try socket.attribute(.localAddress) == view.localAddress)
+            #expect(socket.attribute(.tlsVersion, default: "none") == "none")
+            #expect(throws: StreamError.closed) {
+                try view.option(level: SOL_SOCKET, name: SO_BROADCAST)
+            }
+            await endpoint.close()
+        }
+    }
 }
