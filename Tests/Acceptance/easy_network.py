@@ -4,8 +4,9 @@
 Its client sends packets to InteropPeer and compares what comes back: one by one, small and large,
 and many in a row. InteropPeer then does the same to its server. Where its serializers can be made
 to, it sends something wrong in between, which must not cost the packets behind it; and a bomb of
-zlib's must not cost memory. Python 3.11 or later with a virtual environment for the package, which
-is made below the build folder; the package comes by pip.
+zlib's must not cost memory. Then both do the same with JSON in datagrams, and pass descriptors to
+each other. Python 3.11 or later with a virtual environment for the package, which is made below the
+build folder; the package comes by pip.
 """
 import asyncio
 import json
@@ -13,8 +14,10 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import zlib
 
+import easy_beside_tcp as beside_tcp
 from kit import IS_LONG, ROOT, SECONDS, Server, at_most, build_folder, connect, expect
 
 VERSION = "1.2.0"
@@ -123,20 +126,13 @@ async def serve(protocol, body):
             await client.send_packet(packet)
 
     async with AsyncTCPNetworkServer("127.0.0.1", 0, protocol(), Echo()) as server:
-        up = asyncio.Event()
-        task = asyncio.create_task(server.serve_forever(is_up_event=up))
-        await asyncio.wait_for(up.wait(), SECONDS)
-        try:
-            return await body(server.get_addresses()[0].port)
-        finally:
-            await server.shutdown()
-            await asyncio.wait([task], timeout=SECONDS)
+        return await beside_tcp.running(server, lambda: body(server.get_addresses()[0].port))
 
 
-async def asked_by(program, mode, port):
+async def asked_by(program, mode, place):
     """InteropPeer's client: returns how many packets came back."""
     process = await asyncio.create_subprocess_exec(
-        program, "ask", mode, str(port), stdout=subprocess.PIPE)
+        program, "ask", mode, str(place), stdout=subprocess.PIPE)
     try:
         output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     except asyncio.TimeoutError:
@@ -208,6 +204,41 @@ def check_bomb(program):
     return grown
 
 
+def check_wrong_datagrams(port):
+    """Datagrams that make no packet, before and behind good ones: they alone are not answered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.connect(("127.0.0.1", port))
+        for datagram in (b"]", b"[1]", b"{", b"\xff\xfe", b"", b"[2]"):
+            client.send(datagram)
+        expect([b"[1]", b"[2]"], [client.recv(100), client.recv(100)], "udp-json got")
+
+
+def check_beside_tcp(program, rows):
+    """JSON in datagrams and descriptors over a Unix socket, each with EasyNetwork as client and as
+    server. Returns for both how many packets came back to it, and to InteropPeer."""
+    def run(coroutine):
+        return asyncio.run(asyncio.wait_for(coroutine, SECONDS))
+
+    with Server(program, "serve", "udp-json") as server:
+        asked = run(beside_tcp.ask_datagrams(server.port, rows))
+        check_wrong_datagrams(server.port)
+    answered = run(beside_tcp.serve_datagrams(
+        lambda port: asked_by(program, "udp-json", port)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "ours")
+        with Server(program, "serve", "unix-descriptors", path, listening=0) as server:
+            expect(f"listening on {path}\n", server.process.stdout.readline(), "InteropPeer")
+            run(beside_tcp.ask_descriptors(path, 1))
+            before = server.idle_descriptors()
+            passed = run(beside_tcp.ask_descriptors(path, rows))
+            expect(before, server.idle_descriptors(), "descriptors left open by InteropPeer")
+        path = os.path.join(folder, "theirs")
+        taken = run(beside_tcp.serve_descriptors(
+            path, lambda: asked_by(program, "unix-descriptors", path)))
+    return (asked, answered), (passed, taken)
+
+
 def interop_peer():
     """Path of the program, with the trait that brings swift-crypto: as Tests/run has built it for
     its debug step already, since it takes minutes."""
@@ -233,11 +264,14 @@ def main():
                 asyncio.wait_for(ask(protocol, server.port, packets, rows), SECONDS))
         answered += asyncio.run(asyncio.wait_for(
             serve(protocol, lambda port: asked_by(program, mode, port)), SECONDS))
+    datagrams, passages = check_beside_tcp(program, rows)
     for mode in WRONG:
         check_wrong(program, mode)
     grown = check_bomb(program)
     print(f"easynetwork: {VERSION}, {len(every)} formats: its clients got {asked:,} packets back, "
-          f"ours {answered:,} from its servers; {len(WRONG)} formats go on behind what is wrong; "
+          f"ours {answered:,} from its servers; in UDP JSON {datagrams[0]:,} and {datagrams[1]:,}, "
+          f"with Unix descriptors {passages[0]:,} and {passages[1]:,}; "
+          f"{len(WRONG)} formats go on behind what is wrong; "
           f"10 bombs of 256 MiB took {grown:,} KiB")
 
 

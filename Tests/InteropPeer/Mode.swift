@@ -4,20 +4,48 @@ import Glibc
 import Sluice
 
 struct Mode: Sendable {
-    let serve: @Sendable () async throws -> Void
-    let ask: @Sendable (_ port: Int) async throws -> Int
+    /// Serves at a port, or at a path.
+    let serve: @Sendable (_ place: String) async throws -> Void
+    /// Asks there, and returns how many packets came back.
+    let ask: @Sendable (_ place: String) async throws -> Int
 
     /// Packets that come back as they were sent.
     init<C: Codec, Packet: Equatable & Sendable>(
         _ codec: C, _ packets: [Packet]
     ) where C.Sent == Packet, C.Received == Packet {
-        serve = { try await serveEcho(codec) }
-        ask = { port in try await askForEcho(port, codec, packets) }
+        serve = { try await serveEcho(port($0), codec) }
+        ask = { try await askForEcho(port($0), codec, packets) }
+    }
+
+    /// The same, each in a datagram of its own.
+    init<S: Serializer>(
+        datagrams serializer: S, _ packets: [S.Packet]
+    ) where S.Packet: Equatable {
+        serve = { try await serveDatagrams(port($0), serializer) }
+        ask = { try await askForDatagrams(port($0), serializer, packets) }
+    }
+
+    /// Lines over a Unix socket, some with descriptors beside them.
+    init(descriptorsBeside codec: LineCodec) {
+        serve = { try await serveDescriptors($0, codec) }
+        ask = { try await askForDescriptors($0, codec) }
     }
 }
 
-private func serveEcho<C: Codec>(_ codec: C) async throws where C.Sent == C.Received {
-    let server = try await startServer(port: 0, codec: codec) { endpoint in
+/// For whatever is waited for: it judges nothing, it ends what hangs.
+let patience = Duration.seconds(30)
+
+struct NoPort: Error {
+    let place: String
+}
+
+private func port(_ place: String) throws -> Int {
+    guard let port = Int(place) else { throw NoPort(place: place) }
+    return port
+}
+
+private func serveEcho<C: Codec>(_ port: Int, _ codec: C) async throws where C.Sent == C.Received {
+    let server = try await startServer(port: port, codec: codec) { endpoint in
         while true {
             do {
                 guard let packet = try await endpoint.receive() else { return }
@@ -42,7 +70,7 @@ extension PacketError {
     }
 }
 
-private struct WrongPacket<Packet: Sendable>: Error, CustomStringConvertible {
+struct WrongPacket<Packet: Sendable>: Error, CustomStringConvertible {
     let sent: Packet
     let received: Packet?
 

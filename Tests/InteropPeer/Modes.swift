@@ -13,6 +13,49 @@ struct Thing: Codable, Equatable, Sendable {
     var part: [Thing]?
 }
 
+/// Any JSON text.
+enum JSONValue: Codable, Equatable, Sendable {
+    case null
+    case truth(Bool)
+    case integer(Int)
+    case real(Double)
+    case text(String)
+    case array([JSONValue])
+    case object([String: JSONValue])
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if container.decodeNil() {
+            self = .null
+        } else if let value = try? container.decode(Bool.self) {
+            self = .truth(value)
+        } else if let value = try? container.decode(Int.self) {
+            self = .integer(value)
+        } else if let value = try? container.decode(Double.self) {
+            self = .real(value)
+        } else if let value = try? container.decode(String.self) {
+            self = .text(value)
+        } else if let value = try? container.decode([JSONValue].self) {
+            self = .array(value)
+        } else {
+            self = .object(try container.decode([String: JSONValue].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .null: try container.encodeNil()
+        case .truth(let value): try container.encode(value)
+        case .integer(let value): try container.encode(value)
+        case .real(let value): try container.encode(value)
+        case .text(let value): try container.encode(value)
+        case .array(let value): try container.encode(value)
+        case .object(let value): try container.encode(value)
+        }
+    }
+}
+
 /// Two integers in eight bytes, as struct.Struct("!ii") has them.
 struct Pair: Equatable, Sendable {
     var first: Int32
@@ -53,6 +96,16 @@ extension Mode {
         Pair(first: 0, second: 0), Pair(first: .min, second: .max), Pair(first: -1, second: 10),
     ]
 
+    /// One of them as long as a datagram nearly can be.
+    private static let values: [JSONValue] = [
+        .object([:]), .array([]), .text("\"\\\n/é漢🦜"),
+        .object([
+            "none": .null, "é": .array([.object([:]), .array([]), .truth(true)]), "": .text(""),
+        ]),
+        .integer(.min), .real(-0.5), .real(1e300), .null, .truth(false), .text(""),
+        .object(["y": .text(String(repeating: "y", count: 60_000))]),
+    ]
+
     private static let json = JSONSerializer<Thing>()
 
     /// By name, as the script knows them.
@@ -72,6 +125,8 @@ extension Mode {
             FramedCodec(
                 LineFraming(.crlf, limit: limit),
                 Base64Serializer(ZlibSerializer(json, limit: 1 << 20))), things),
+        "udp-json": Mode(datagrams: JSONSerializer<JSONValue>(), values),
+        "unix-descriptors": Mode(descriptorsBeside: .lines(.lf, limit: limit)),
     ]
     #if Crypto
         private static let withCrypto: [String: Mode] = [
