@@ -23,6 +23,7 @@ let package = Package(
     products: [
         .library(name: "Sluice", targets: ["Sluice"]),
         .library(name: "CEpoll", targets: ["CEpoll"]),
+        .library(name: "SluiceTesting", targets: ["SluiceTesting"]),
         .library(name: "SluiceC", targets: ["SluiceC", "CSluice"]),
         .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
         .library(name: "SluiceZlib", targets: ["SluiceZlib"]),
@@ -57,6 +58,9 @@ let package = Package(
                 .product(
                     name: "Crypto", package: "swift-crypto", condition: .when(traits: ["Crypto"])),
             ], swiftSettings: swiftSettings),
+
+        // For tests of users' own codecs, with Swift Testing.
+        .target(name: "SluiceTesting", dependencies: ["Sluice"], swiftSettings: swiftSettings),
 
         // The C interface: a header for C programs, and the Swift module that implements it.
         .target(
@@ -109,7 +113,7 @@ let package = Package(
             dependencies: ["Sluice", "SluiceJSON", "SluiceZlib", "SluiceCrypto"],
             path: "Tests/InteropPeer", swiftSettings: swiftSettings),
         .target(
-            name: "SluiceTestKit", dependencies: ["Sluice", "CEpoll", "CFaults"],
+            name: "SluiceTestKit", dependencies: ["Sluice", "SluiceTesting", "CEpoll", "CFaults"],
             path: "Tests/SluiceTestKit", swiftSettings: swiftSettings),
         .testTarget(
             name: "CEpollTests",

@@ -1,5 +1,5 @@
-// Descriptors beside lines, over a Unix socket. With "hi" the writing ends of three pipes leave; the
-// peer writes into them, and answers "hi" with the reading ends of three others, which it has
+// Descriptors beside lines, over a Unix socket. With "hi" the writing ends of three pipes leave;
+// the peer writes into them, and answers "hi" with the reading ends of three others, which it has
 // written into. Any line without descriptors comes back as it is, and without any.
 
 import Glibc

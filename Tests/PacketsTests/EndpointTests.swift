@@ -173,7 +173,7 @@ typealias LineEndpoint = StreamEndpoint<String, String>
     func `72: pipelined packets leave other tasks their turns`(_ kind: PairKind) async throws {
         try await withEndpoint(kind) { endpoint, far in
             let feeding = EventLoop.current!.spawn {
-                for _ in 0..<100 {
+                for _ in 0..<250 {
                     try await far.writer.send(String(repeating: "x\n", count: 200))
                 }
                 try far.writer.finishWriting()
@@ -193,8 +193,8 @@ typealias LineEndpoint = StreamEndpoint<String, String>
             other.cancel()
             _ = await other.result
             try await feeding.value
-            #expect(count == 20_000)
-            #expect(turns.value >= 20_000 / 64)
+            #expect(count == 50_000)
+            #expect(turns.value >= 50_000 / 64)
         }
     }
 

@@ -1,4 +1,4 @@
-// What a framing's limit has to do: the same on both sides, whatever it is. Test kit; any thread.
+// What a framing's limit has to do: the same on both sides, whatever it is. For tests; any thread.
 
 public import Sluice
 public import Testing

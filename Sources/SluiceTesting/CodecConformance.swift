@@ -1,12 +1,14 @@
 // What every codec has to do: the same packets for every way in which their bytes may arrive. A new
-// codec is one call of `checkCodec`. Test kit; any thread.
+// codec is one call of `checkCodec`. For tests; any thread.
 
 public import Sluice
 public import Testing
 
 /// What came of some bytes.
 public enum Decoded<Packet: Equatable & Sendable>: Equatable, Sendable {
+    /// A packet.
     case packet(Packet)
+    /// A unit that was passed over, or the end of all decoding.
     case error(PacketError)
 }
 
@@ -18,6 +20,7 @@ public struct CodecFeed<D: PacketDecoder> where D.Received: Equatable {
     /// What came so far.
     public private(set) var results: [Decoded<D.Received>] = []
 
+    /// Nothing has come yet.
     public init(_ decoder: D) {
         self.decoder = decoder
     }

@@ -1,4 +1,4 @@
-// Random packets out and in again. Test kit; any thread.
+// Random packets out and in again. For tests; any thread.
 
 public import Sluice
 public import Testing

@@ -1,0 +1,3 @@
+// What users' tests have is the tests' own, too. Test kit.
+
+@_exported public import SluiceTesting
