@@ -80,7 +80,7 @@ func serveDescriptors(_ path: String, _ codec: LineCodec) async throws {
 func askForDescriptors(_ path: String, _ codec: LineCodec) async throws -> Int {
     let stream = try await openUnixConnection(path: path)
     let peer = Passage(stream.reader, stream.writer, codec)
-    let before = openDescriptors()
+    let before = openPipes()
     var count = 0
     for _ in 0..<100 {
         try await withTimeout(patience) { try await askOnce(peer) }
@@ -89,11 +89,11 @@ func askForDescriptors(_ path: String, _ codec: LineCodec) async throws -> Int {
     // Streams of pipes are closed when they are let go, a turn of their loop later.
     let clock = ContinuousClock()
     let end = clock.now + patience
-    while openDescriptors() != before {
+    while openPipes() != before {
         guard clock.now < end else {
-            throw Missed(what: "\(openDescriptors()) descriptors are open instead of \(before)")
+            throw Missed(what: "\(openPipes()) pipes are open instead of \(before)")
         }
-        try await Task.sleep(for: .milliseconds(1))
+        try await sleep(for: .milliseconds(1))
     }
     await peer.close()
     return count
@@ -116,11 +116,14 @@ private nonisolated(nonsending) func askOnce(_ peer: Passage) async throws {
     }
 }
 
-/// How many this process has, proc(5).
-private func openDescriptors() -> Int {
-    guard let folder = opendir("/proc/self/fd") else { return -1 }
-    defer { closedir(folder) }
-    var count = 0
-    while readdir(folder) != nil { count += 1 }
-    return count
+/// How many pipes' ends this process has, proc(5). What Swift's runtime opens for itself, whenever
+/// that is, are others.
+private func openPipes() -> Int {
+    (0..<1_024).count { (descriptor: Int) in
+        var link = [UInt8](repeating: 0, count: 64)
+        let count = link.withUnsafeMutableBytes {
+            readlink("/proc/self/fd/\(descriptor)", $0.baseAddress!, $0.count)
+        }
+        return count > 0 && link.starts(with: "pipe:".utf8)
+    }
 }
