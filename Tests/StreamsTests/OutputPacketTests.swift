@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct OutputPacketTests {
     @Test func `packets are appended, changed and taken back anywhere, between those that leave`() {
-        for _ in 0..<(isLongRun ? 2_000 : 25) {
+        for _ in 0..<(isLongRun ? 250 : 25) {
             var model = Model()
             for _ in 0..<60 {
                 model.packet()
