@@ -16,7 +16,6 @@ public final class StreamEndpoint<Sent: Sendable, Received: Sendable>: Sendable 
 
     /// Joins a stream and a codec, of which each direction gets a copy. Any thread.
     @inlinable
-    @inline(never)
     public init<C: Codec>(
         _ reader: StreamReader, _ writer: StreamWriter, _ codec: C
     ) where C.Sent == Sent, C.Received == Received {
