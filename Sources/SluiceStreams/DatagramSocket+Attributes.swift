@@ -1,6 +1,5 @@
 // What a datagram socket tells about itself. Floor 2, the loop's thread.
 
-internal import CEpoll
 internal import SluiceReactor
 
 extension DatagramSocket {
@@ -29,22 +28,4 @@ extension DatagramTransport: SocketAccess {
 
     /// They come with each datagram, ``DatagramOptions/receivesCredentials``, not with a peer.
     func credentialsOfPeer() throws(StreamError) -> PeerCredentials? { nil }
-
-    func option(level: Int32, name: Int32) throws(StreamError) -> Int32 {
-        guard fd >= 0 else { throw .closed }
-        var value: Int32 = 0
-        let result = ce_get_option(loop.reactor, fd, level, name, &value)
-        guard result == 0 else {
-            throw .system(SystemError(call: "getsockopt", errno: result))
-        }
-        return value
-    }
-
-    func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError) {
-        guard fd >= 0 else { throw .closed }
-        let result = ce_set_option(loop.reactor, fd, level, name, value)
-        guard result == 0 else {
-            throw .system(SystemError(call: "setsockopt", errno: result))
-        }
-    }
 }

@@ -13,7 +13,7 @@ let readinessUrgent = CE_URGENT.rawValue
 // @unchecked Sendable by Transport.
 final class SocketTransport: Transport, @unchecked Sendable {
     /// -1 once closed.
-    private var fd: Int32
+    private(set) var fd: Int32
     private let remote: SocketAddress?
     private var local: SocketAddress?
     /// A Unix socket: descriptors may come with its bytes.
@@ -130,24 +130,6 @@ final class SocketTransport: Transport, @unchecked Sendable {
         guard ce_local_address(loop.reactor, fd, &address) == 0 else { return local }
         local = SocketAddress(address)
         return local
-    }
-
-    func option(level: Int32, name: Int32) throws(StreamError) -> Int32 {
-        guard fd >= 0 else { throw .closed }
-        var value: Int32 = 0
-        let result = ce_get_option(loop.reactor, fd, level, name, &value)
-        guard result == 0 else {
-            throw .system(SystemError(call: "getsockopt", errno: result))
-        }
-        return value
-    }
-
-    func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError) {
-        guard fd >= 0 else { throw .closed }
-        let result = ce_set_option(loop.reactor, fd, level, name, value)
-        guard result == 0 else {
-            throw .system(SystemError(call: "setsockopt", errno: result))
-        }
     }
 
     /// SO_PEERCRED of a Unix peer, which never changes.

@@ -1,6 +1,7 @@
 // What attributes are read from: streams of any kind, and datagram sockets. Floor 2, the loop's
 // thread.
 
+internal import CEpoll
 public import SluiceReactor
 
 /// Who can tell something about itself.
@@ -16,8 +17,28 @@ protocol AttributeSource: AnyObject, Sendable {
 /// A socket's options, without its bytes.
 protocol SocketAccess: AttributeSource {
     var loop: EventLoop { get }
-    func option(level: Int32, name: Int32) throws(StreamError) -> Int32
-    func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError)
+    /// -1 once closed.
+    var fd: Int32 { get }
+}
+
+extension SocketAccess {
+    func option(level: Int32, name: Int32) throws(StreamError) -> Int32 {
+        guard fd >= 0 else { throw .closed }
+        var value: Int32 = 0
+        let result = ce_get_option(loop.reactor, fd, level, name, &value)
+        guard result == 0 else {
+            throw .system(SystemError(call: "getsockopt", errno: result))
+        }
+        return value
+    }
+
+    func setOption(level: Int32, name: Int32, value: Int32) throws(StreamError) {
+        guard fd >= 0 else { throw .closed }
+        let result = ce_set_option(loop.reactor, fd, level, name, value)
+        guard result == 0 else {
+            throw .system(SystemError(call: "setsockopt", errno: result))
+        }
+    }
 }
 
 /// A socket for those who must neither read, write nor close it. On the stream's loop.
