@@ -49,6 +49,11 @@ extension EventLoop {
         state.pointee.flushList.append(member)
     }
 
+    /// Has a member's `work` called before the next jobs. A member may be listed more than once.
+    package func listForWork(_ member: LoopMember, _ outcome: WaitOutcome) {
+        state.pointee.workers.append((member, outcome))
+    }
+
     /// Takes a member off the flush list.
     package func withdraw(_ member: LoopMember) {
         member.isOnFlushList = false

@@ -109,9 +109,9 @@ extension EventLoop {
         repeat {
             for _ in 0..<ReactorBounds.turnsToStop {
                 turn(wait: false)
-                if state.pointee.jobs.count == 0 { break }
+                if !hasWork { break }
             }
-            if state.pointee.jobs.count > 0 { return false }
+            if hasWork { return false }
         } while !inbox.forsake()
         return true
     }

@@ -3,7 +3,7 @@
 // A turn has six phases:
 //   1 take the inbox: what other threads posted
 //   2 fire the timers that are due
-//   3 run the jobs queued when this phase began, up to a bound
+//   3 call the members listed for work; run the jobs queued by then, up to a bound
 //   4 flush list: each transport that was written to hands its bytes to the kernel
 //   5 wait: not at all if jobs or output remain, else until the next timer
 //   6 latch what became ready and resume the tasks parked on it
@@ -24,6 +24,7 @@ package struct LoopState {
     var flushList: [LoopMember] = []
     var flushing: [LoopMember] = []
     var inboxSpare: [Inbox.Item] = []
+    var workers: [(member: LoopMember, outcome: WaitOutcome)] = []
     var signals: [(member: LoopMember, ready: UInt32)] = []
     var yielded: [UnsafeContinuation<Void, Never>] = []
     /// The most that was held since memory was last returned; MemoryReturn.swift.
@@ -150,6 +151,7 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
     func work() {
         takeInbox()
         fireTimers()
+        callWorkers()
         runJobs()
         flushAll()
     }
@@ -211,6 +213,19 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    /// Who is listed from now on has its call in the next turn.
+    private func callWorkers() {
+        guard !state.pointee.workers.isEmpty else { return }
+        var workers: [(member: LoopMember, outcome: WaitOutcome)] = []
+        swap(&workers, &state.pointee.workers)
+        for worker in workers { worker.member.work(worker.outcome) }
+        // The room is used again.
+        if state.pointee.workers.isEmpty {
+            workers.removeAll(keepingCapacity: workers.count <= 1_024)
+            swap(&workers, &state.pointee.workers)
+        }
+    }
+
     private func runJobs() {
         let count = min(state.pointee.jobs.count, ReactorBounds.jobsPerTurn)
         let taskFace = asUnownedTaskExecutor()
@@ -245,10 +260,12 @@ public final class EventLoop: TaskExecutor, @unchecked Sendable {
         swap(&members, &state.pointee.flushing)
     }
 
+    /// Whether a task or a member is to go on in the next turn.
+    var hasWork: Bool { state.pointee.jobs.count > 0 || !state.pointee.workers.isEmpty }
+
     /// Whether something is left to do that no descriptor and no timer will call for.
     var isBusy: Bool {
-        state.pointee.jobs.count > 0 || !state.pointee.flushList.isEmpty
-            || !state.pointee.signals.isEmpty
+        hasWork || !state.pointee.flushList.isEmpty || !state.pointee.signals.isEmpty
     }
 
     private func waitForEvents(wait mayWait: Bool) -> Int {

@@ -1,7 +1,7 @@
 // LoopMember: whatever the loop calls back: transports, listeners, sleeping tasks. Floor 1, the
 // loop's thread. A member is reached by its token (readiness), by a timer, by the flush list, or by
 // the number of one of its waits (deadline, cancellation). It only ever resumes tasks, which queues
-// them; so none of these calls runs a user's code, and a member may close in any of them.
+// them; so none of these calls but `work` runs a user's code, and a member may close in any of them.
 
 /// How a suspended wait ended. For the floors above this one.
 public enum WaitOutcome: UInt8, Sendable {
@@ -15,11 +15,28 @@ public enum WaitOutcome: UInt8, Sendable {
     case closed
 }
 
-/// One suspended task: its continuation, its number and its deadline's timer (0 for none).
+/// Who waits: a suspended task, or a member that is called back instead of one.
+package enum Waiter {
+    case task(UnsafeContinuation<WaitOutcome, Never>)
+    case worker(LoopMember)
+}
+
+/// One wait: who, its number and its deadline's timer (0 for none).
 package struct Wait {
-    package var continuation: UnsafeContinuation<WaitOutcome, Never>
+    package var waiter: Waiter
     package var number: UInt32
     package var timer: TimerToken
+
+    /// The wait of a member, whose `work` will be called.
+    package init(worker: LoopMember) {
+        waiter = .worker(worker)
+        (number, timer) = (0, 0)
+    }
+
+    init(_ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32) {
+        waiter = .task(continuation)
+        (self.number, timer) = (number, 0)
+    }
 }
 
 /// A transport, a listener or another thing that an event loop calls back. For the floors above
@@ -50,6 +67,11 @@ open class LoopMember: @unchecked Sendable {
 
     /// The wait with this number is to end so, if it is still waiting.
     open func endWait(_ number: UInt32, _ outcome: WaitOutcome) {}
+
+    /// A wait of its own has ended, or it was listed for work: called before the jobs of a turn, so
+    /// that the tasks it resumes run in the same one. It may run users' pure code (codecs,
+    /// predicates).
+    open func work(_ outcome: WaitOutcome) {}
 
     /// The loop is about to sleep: hand over what was gathered in this turn.
     open func flushOutput() {}
@@ -86,7 +108,7 @@ extension LoopMember {
         assert(loop.isCurrent)
         if loop.hasStopped { return continuation.resume(returning: .closed) }
         if Task.isCancelled { return continuation.resume(returning: .cancelled) }
-        var wait = Wait(continuation: continuation, number: number, timer: 0)
+        var wait = Wait(continuation, number: number)
         let deadline = Deadline.current
         if deadline != .max {
             if deadline <= loop.now() { return continuation.resume(returning: .timedOut) }
@@ -101,8 +123,12 @@ extension LoopMember {
     /// Ends a wait that its owner has already taken out of its place.
     package final func resume(_ wait: Wait, _ outcome: WaitOutcome) {
         if wait.timer != 0 { loop.disarm(wait.timer) }
-        loop.state.pointee.origin = UInt32(truncatingIfNeeded: token)
-        wait.continuation.resume(returning: outcome)
-        loop.state.pointee.origin = 0
+        switch wait.waiter {
+        case .task(let continuation):
+            loop.state.pointee.origin = UInt32(truncatingIfNeeded: token)
+            continuation.resume(returning: outcome)
+            loop.state.pointee.origin = 0
+        case .worker(let worker): loop.listForWork(worker, outcome)
+        }
     }
 }

@@ -161,6 +161,7 @@ extension Transport {
         let waits = state.pointee.closeWaits
         state.pointee.closeWaits = []
         for wait in waits { resume(wait, .ready) }
+        if let attachment { loop.listForWork(attachment, .closed) }
         let owner = self.owner
         self.owner = nil
         loop.dismiss(self)

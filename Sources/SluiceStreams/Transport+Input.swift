@@ -219,16 +219,19 @@ extension Transport {
     private func parkReader(
         _ continuation: UnsafeContinuation<WaitOutcome, Never>, number: UInt32
     ) {
-        begin(continuation, number: number) { wait in
-            // Once more, where nothing can come in between any longer.
-            guard state.pointee.phase == .open, state.pointee.inputFailure == nil,
-                !state.pointee.hasEnded, state.pointee.readable.park()
-            else { return false }
-            state.pointee.readWait = wait
-            settleInput()
-            if state.pointee.readWatch != nil { watchParkedRead() }
-            return true
-        }
+        begin(continuation, number: number) { parkReader($0) }
+    }
+
+    /// Stores the wait of a read; false if there may be something to read already.
+    final func parkReader(_ wait: Wait) -> Bool {
+        // Once more, where nothing can come in between any longer.
+        guard state.pointee.phase == .open, state.pointee.inputFailure == nil,
+            !state.pointee.hasEnded, state.pointee.readable.park()
+        else { return false }
+        state.pointee.readWait = wait
+        settleInput()
+        if state.pointee.readWatch != nil { watchParkedRead() }
+        return true
     }
 
     /// Whether the current task is the connection's own handler. Its cancellation comes from the

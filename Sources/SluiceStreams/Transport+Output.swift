@@ -221,6 +221,15 @@ extension Transport {
         }
     }
 
+    /// Stores the wait of a drain; false if it is over already.
+    final func awaitDrain(_ wait: Wait) -> Bool {
+        guard state.pointee.outputFailure == nil, state.pointee.phase != .closed,
+            state.pointee.output.count > state.pointee.low
+        else { return false }
+        state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: nil))
+        return true
+    }
+
     /// Throws what has ended the output. An orderly close is no failure while its bytes still
     /// leave.
     private func checkOutput() throws(StreamError) {

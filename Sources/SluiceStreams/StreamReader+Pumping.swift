@@ -1,0 +1,72 @@
+// What a packet connection needs of a stream: to read without a task, and to be told of the end.
+// Floor 2; on the stream's loop. Decoding is as StreamReader+Decoding has it.
+//
+// A pump is a member whose `work` is called when what it has parked for may be there. It calls
+// `beginPumping`, decodes and fills until it has a packet, and `endPumping`; or it parks in between.
+
+package import SluiceReactor
+
+extension StreamReader {
+    /// Begins one packet's read: refuses one beside another. Followed by `endPumping`.
+    package func beginPumping() throws(StreamError) { try transport.beginReading() }
+
+    /// Ends one packet's read, with or without a packet.
+    package func endPumping() { transport.endReading() }
+
+    /// Whether a read is in progress, by whomever.
+    package var isBeingRead: Bool { transport.state.pointee.isReading }
+
+    /// Has `pump.work` called once there may be more to fill, or the reads are over.
+    ///
+    /// - Returns: false if that is so now: nothing will be called.
+    package func park(_ pump: LoopMember) -> Bool {
+        assert(loop.isCurrent && transport.state.pointee.isReading)
+        guard !loop.hasStopped else { return false }
+        return transport.parkReader(Wait(worker: pump))
+    }
+
+    /// Takes the parked read away; its `work` is not called for it any more.
+    package func unpark() {
+        guard case .worker? = transport.state.pointee.readWait?.waiter else { return }
+        transport.state.pointee.readWait = nil
+        transport.state.pointee.readable.unpark()
+        transport.readGivesUp()
+    }
+
+    /// Has `member.work` called with `closed` when the stream has ended, however; one member for
+    /// each stream, which is not kept alive by it.
+    package func attach(_ member: LoopMember?) { transport.attachment = member }
+
+    /// Whether the stream has ended.
+    package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
+}
+
+extension StreamWriter {
+    /// As `StreamReader.attach`.
+    package func attach(_ member: LoopMember?) { transport.attachment = member }
+
+    /// Whether the stream has ended.
+    package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
+
+    /// What this side's writes throw from now on; `nil` while they do not.
+    package var outputError: StreamError? {
+        if let failure = transport.state.pointee.outputFailure { return failure.error }
+        let mayWrite =
+            transport.state.pointee.phase == .open
+            && !transport.state.pointee.finishRequested
+        return mayWrite ? nil : .closed
+    }
+
+    /// Bytes above which `drain` waits, and down to which it does.
+    package var marks: (high: Int, low: Int) {
+        (transport.state.pointee.high, transport.state.pointee.low)
+    }
+
+    /// Has `member.work` called with `ready` once output is down to the low mark, or with `closed`
+    /// when it never will be.
+    ///
+    /// - Returns: false if that is so now: nothing will be called.
+    package func awaitDrain(_ member: LoopMember) -> Bool {
+        transport.awaitDrain(Wait(worker: member))
+    }
+}
