@@ -15,8 +15,19 @@ public enum PacketError: Error, Hashable, Sendable {
     /// Two types of a set of packets have the same id.
     case duplicateID(UInt64, types: [String])
 
+    /// The connection was made without the half that is needed: a reader, to receive.
+    case notReadable
+    /// The connection was made without the half that is needed: a writer, to send.
+    case notWritable
+
     // The peer:
 
+    /// The peer has ended its packets while one of them was waited for.
+    case peerClosed
+    /// The connection was closed by its own deadline for idle ones.
+    case idle
+    /// The peer answered a request with a failure.
+    case requestFailed(RequestFailure)
     /// The bytes of one packet make no sense. Decoding goes on behind them, unless the codec cannot
     /// know where that is: then every later receive throws ``desynchronized``.
     case malformed(String)
@@ -43,6 +54,11 @@ extension PacketError: CustomStringConvertible {
         case .busy: "another task is receiving on this endpoint"
         case .duplicateID(let id, let types):
             "\(types.joined(separator: " and ")) both have the id \(id)"
+        case .notReadable: "the connection has no reader"
+        case .notWritable: "the connection has no writer"
+        case .peerClosed: "the peer has ended its packets"
+        case .idle: "the connection was idle for too long"
+        case .requestFailed(let failure): failure.description
         case .malformed(let reason): "malformed packet: \(reason)"
         case .limitExceeded(let limit): "a packet is longer than its limit of \(limit) bytes"
         case .truncated(let received): "the stream ended \(received) bytes into a packet"
@@ -74,6 +90,9 @@ extension PacketError: HandlerError {
         case .truncated: .truncated
         case .limitExceeded: .limitExceeded
         case .stream(let error): error.closeReason
+        case .peerClosed: .peerEnd
+        case .idle: .idle
+        case .notReadable, .notWritable, .requestFailed: .handlerThrew
         case .malformed, .desynchronized, .unencodable, .busy, .duplicateID, .malformedDatagram:
             .handlerThrew
         }
