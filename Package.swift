@@ -130,6 +130,8 @@ let package = Package(
         .testTarget(
             name: "PacketsTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
         .testTarget(
+            name: "RequestTests", dependencies: ["SluiceTestKit"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "SerializerTests",
             dependencies: ["SluiceJSON", "SluiceZlib", "SluiceCrypto", "SluiceTestKit"],
             swiftSettings: swiftSettings),

@@ -20,6 +20,23 @@ public enum PacketBounds {
     public static let datagramPeerQueueCount = 64
     /// Bytes that wait in all of them.
     public static let datagramServerBytes = 16 << 20
+    /// Bytes of one packet of a request connection.
+    public static let requestPacketLimit = 16 << 20
+    /// Channels of a request connection.
+    public static let requestChannels = 256
+    /// Requests of one side under way: 64 times what loopback needs to be busy.
+    public static let requestsInFlight = 1_024
+    /// Bytes of answers and waiting requests above which requests are not read.
+    public static let requestMark = 1 << 20
+    /// Bytes of requests kept so that answers can be read: more than the kernel's buffers hold in
+    /// both directions, so that two peers who flood each other never wait for each other.
+    public static let requestBacklog = 32 << 20
+    /// Workers of a request connection that are kept for the next requests.
+    static let idleWorkers = 4
+    /// Bytes dropped behind a peer's end before nothing more is looked at.
+    static let ignoredBytes = 1 << 20
+    /// Packets taken before others have their turn.
+    static let requestsInARow = 64
     /// How long a datagram server rests when its socket cannot be received from.
     static let datagramRest = Duration.milliseconds(100)
 }

@@ -98,3 +98,9 @@ extension PacketError: HandlerError {
         }
     }
 }
+
+extension PacketError: CustomReflectable {
+    /// Nothing but the description. (Mirrors of Swift 6.3 free the box of an indirect case once too
+    /// often; test libraries make mirrors of every error.)
+    public var customMirror: Mirror { Mirror(self, children: EmptyCollection<Mirror.Child>()) }
+}

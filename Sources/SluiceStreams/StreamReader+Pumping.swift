@@ -33,6 +33,24 @@ extension StreamReader {
         transport.readGivesUp()
     }
 
+    /// Whether a read of a pump is parked.
+    package var hasParkedPump: Bool {
+        if case .worker? = transport.state.pointee.readWait?.waiter { true } else { false }
+    }
+
+    /// The parked read has ended so.
+    package func parkEnded(_ outcome: WaitOutcome) throws(StreamError) {
+        try transport.inputWaitEnded(outcome)
+    }
+
+    /// As ``StreamWriter/startClosing(within:)``.
+    package func startClosingStream(within nanoseconds: UInt64?) {
+        transport.startClosing(within: nanoseconds)
+    }
+
+    /// As ``StreamWriter/startAborting()``.
+    package func startAbortingStream() { transport.startAborting() }
+
     /// Has `member.work` called with `closed` when the stream has ended, however; one member for
     /// each stream, which is not kept alive by it.
     package func attach(_ member: LoopMember?) { transport.attachment = member }
@@ -55,6 +73,16 @@ extension StreamWriter {
             transport.state.pointee.phase == .open
             && !transport.state.pointee.finishRequested
         return mayWrite ? nil : .closed
+    }
+
+    /// Bytes queued that the kernel does not have yet.
+    package var queuedCount: Int { transport.state.pointee.output.count }
+
+    /// Whether a member waits for output to drain.
+    package var isAwaitedByWorker: Bool {
+        transport.state.pointee.outputWaits.contains {
+            if case .worker = $0.wait.waiter { true } else { false }
+        }
     }
 
     /// Bytes above which `drain` waits, and down to which it does.

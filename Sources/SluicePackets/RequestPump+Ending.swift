@@ -1,0 +1,238 @@
+// The end of a connection: one path, whoever begins it. Floor 3, the loop's thread.
+//
+// Each direction ends by an end packet. The peer's end, its stream's end, and an error fail this
+// side's requests at once. This side's end leaves when its handlers have answered; then, with both
+// ends said, the streams are closed, if they are this connection's to close.
+
+internal import SluiceReactor
+internal import SluiceStreams
+
+extension RequestPump {
+    // MARK: The peer's end
+
+    /// Nothing more is read: after the peer's orderly end (`nil`), or for a reason.
+    func receiveEnded(_ reason: PacketError?) {
+        guard !state.pointee.ending.hasReceivedEnd else { return brokeAfterEnd(reason) }
+        state.pointee.ending.hasReceivedEnd = true
+        let isOwnClose = reason == .stream(.closed) && state.pointee.ending.isClosing
+        state.pointee.ending.reason = isOwnClose ? nil : reason
+        state.pointee.ending.wantsEnd = true
+        endReading()
+        failPending(reason ?? .peerClosed)
+        resumeJoins(forReceivingOnly: true)
+        if reason == nil { loop.listForWork(self, .ready) } else { abandon() }
+        goOnEnding()
+    }
+
+    /// The peer had ended in order, and then broke the stream: nobody waits for the answers that
+    /// are still being made.
+    private func brokeAfterEnd(_ reason: PacketError?) {
+        guard let reason, state.pointee.ending.reason == nil, !state.pointee.ending.hasSentEnd
+        else { return }
+        state.pointee.ending.reason = reason
+        endReading()
+        abandon()
+    }
+
+    /// No answer can be given any more.
+    private func abandon() {
+        dropWaiting()
+        for running in state.pointee.inProgress.values { running?.task?.cancel() }
+        state.pointee.puller?.task?.cancel()
+        closeStreams(within: nil)
+    }
+
+    /// A stream has ended, whoever ended it.
+    func streamClosed() {
+        guard !state.pointee.ending.isOver else { return }
+        if !state.pointee.ending.hasReceivedEnd {
+            let failure = reader.failure ?? writer.outputError ?? .closed
+            receiveEnded(.stream(failure))
+        }
+        if reader.isStreamClosed, writer.isStreamClosed { return becomeOver() }
+        closeStreams(within: nil)
+    }
+
+    /// Fails this side's requests, those that wait for a place too.
+    func failPending(_ reason: PacketError) {
+        let submitting = state.pointee.submitting
+        state.pointee.submitting = []
+        for pending in submitting { pending.complete(.failure(reason)) }
+        state.pointee.pendingCount = 0
+        for channel in [state.pointee.zero] + state.pointee.channels.values {
+            let pending = channel.pending
+            channel.pending = [:]
+            for request in pending.values { request.complete(.failure(reason)) }
+        }
+    }
+
+    // MARK: This side's end
+
+    /// Why a request cannot be sent any more; `nil` if it can.
+    var refusalToSubmit: PacketError? {
+        let ending = state.pointee.ending
+        if ending.isClosing { return ending.closeReason }
+        if ending.isOver { return ending.reason ?? .peerClosed }
+        if ending.hasReceivedEnd { return ending.reason ?? .peerClosed }
+        return ending.endedRequests ? .stream(.closed) : nil
+    }
+
+    /// No more requests of this side's. The peer is told behind those that were submitted.
+    func endRequests() {
+        guard !state.pointee.ending.endedRequests else { return }
+        state.pointee.ending.endedRequests = true
+        goOnEnding()
+    }
+
+    /// Nothing more from this side, once its handlers have answered.
+    func endSending() {
+        state.pointee.ending.endedRequests = true
+        state.pointee.ending.wantsEnd = true
+        goOnEnding()
+    }
+
+    /// Begins an orderly close.
+    ///
+    /// - Parameter within: nanoseconds until it becomes an abort.
+    func startClosing(within: UInt64?) {
+        guard !state.pointee.ending.isOver else { return }
+        if !state.pointee.ending.isClosing {
+            state.pointee.ending.isClosing = true
+            failPending(state.pointee.ending.closeReason)
+            endSending()
+        }
+        guard !state.pointee.ending.isOver else { return }
+        let limit = within ?? settings.options.closeTimeout.clampedNanoseconds
+        let (sum, isOver) = loop.now().addingReportingOverflow(limit)
+        let deadline = isOver ? .max : sum
+        guard deadline < state.pointee.ending.deadline else { return }
+        state.pointee.ending.deadline = deadline
+        loop.disarm(state.pointee.ending.closeTimer)
+        state.pointee.ending.closeTimer = loop.arm(
+            self, purpose: RequestTimer.close.rawValue, deadline: deadline)
+    }
+
+    func closeTimerFired() {
+        state.pointee.ending.closeTimer = 0
+        abort(.stream(.timedOut))
+    }
+
+    /// Ends everything now.
+    func abort(_ reason: PacketError) {
+        guard !state.pointee.ending.isOver else { return }
+        if !state.pointee.ending.hasReceivedEnd {
+            state.pointee.ending.hasReceivedEnd = true
+            state.pointee.ending.reason = reason
+            endReading()
+        }
+        if !state.pointee.ending.isClosing {
+            state.pointee.ending.isClosing = true
+            state.pointee.ending.closeReason = reason
+        }
+        failPending(reason)
+        dropWaiting()
+        for running in state.pointee.inProgress.values { running?.task?.cancel() }
+        guard settings.options.closesStreams else { return becomeOver() }
+        reader.startAbortingStream()
+        writer.startAborting()
+        becomeOver()
+    }
+
+    /// Goes on with the end as far as it can be done now.
+    func goOnEnding() {
+        let ending = state.pointee.ending
+        guard ending.endedRequests || ending.wantsEnd, !ending.isOver else { return }
+        guard ending.reason == nil else { return closeStreams(within: nil) }
+        guard state.pointee.outgoingChannels.isEmpty, state.pointee.submitting.isEmpty else {
+            return
+        }
+        if !ending.hasSentERQ {
+            state.pointee.ending.hasSentERQ = true
+            state.pointee.ending.endedRequests = true
+            sendMarker(.endOfRequests)
+        }
+        guard ending.wantsEnd, isDoneServing else { return }
+        if !ending.hasSentEnd {
+            state.pointee.ending.hasSentEnd = true
+            sendMarker(.end)
+        }
+        if ending.hasReceivedEnd { closeStreams(within: nil) }
+    }
+
+    private var isDoneServing: Bool {
+        state.pointee.serving == 0 && state.pointee.puller?.current == nil
+            && state.pointee.waitingChannels.isEmpty && state.pointee.outgoingChannels.isEmpty
+    }
+
+    private func sendMarker(_ kind: RequestHeader.Kind) {
+        send(RequestHeader(kind: kind, tag: kind == .end ? 0 : 1, channel: 0, flags: 0), [])
+    }
+
+    /// Both directions have ended: closes the streams, or leaves them.
+    private func closeStreams(within: UInt64?) {
+        guard settings.options.closesStreams else { return becomeOver() }
+        writer.startClosing(within: nil)
+        reader.startClosingStream(within: nil)
+        if reader.isStreamClosed, writer.isStreamClosed { becomeOver() }
+    }
+
+    private func becomeOver() {
+        guard !state.pointee.ending.isOver else { return }
+        state.pointee.ending.isOver = true
+        endReading()
+        reader.attach(nil)
+        writer.attach(nil)
+        loop.disarm(state.pointee.idleTimer)
+        loop.disarm(state.pointee.graceTimer)
+        loop.disarm(state.pointee.ending.closeTimer)
+        failPending(state.pointee.ending.reason ?? .stream(.closed))
+        dropWaiting()
+        releaseWorkers()
+        resumeJoins(forReceivingOnly: false)
+        whenOver?()
+        whenOver = nil
+    }
+
+    // MARK: Waiting for it
+
+    private func resumeJoins(forReceivingOnly: Bool) {
+        let joins = state.pointee.joinWaits
+        state.pointee.joinWaits = joins.filter { forReceivingOnly && !$0.isForReceiving }
+        for join in joins where join.isForReceiving || !forReceivingOnly {
+            resume(join.wait, .ready)
+        }
+    }
+
+    /// Waits until the connection is over, or only until the peer has ended.
+    nonisolated(nonsending) func join(receivingOnly: Bool) async throws(PacketError) {
+        while !hasEnded(receivingOnly: receivingOnly) {
+            let outcome = await suspend { continuation, number in
+                begin(continuation, number: number) { wait in
+                    guard !hasEnded(receivingOnly: receivingOnly) else { return false }
+                    state.pointee.joinWaits.append((wait, receivingOnly))
+                    return true
+                }
+            }
+            try PacketError.check(outcome)
+        }
+        if let reason = state.pointee.ending.reason { throw reason }
+        if state.pointee.ending.closeReason == .idle { throw .idle }
+    }
+
+    private func hasEnded(receivingOnly: Bool) -> Bool {
+        state.pointee.ending.isOver
+            || (receivingOnly && state.pointee.ending.hasReceivedEnd)
+    }
+}
+
+extension PacketError {
+    /// What a wait that was not answered throws.
+    static func check(_ outcome: WaitOutcome) throws(PacketError) {
+        switch outcome {
+        case .ready: return
+        case .cancelled: throw .stream(.cancelled)
+        case .timedOut: throw .stream(.timedOut)
+        case .closed: throw .stream(.reactor(.stopped))
+        }
+    }
+}

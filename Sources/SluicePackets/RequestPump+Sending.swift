@@ -1,0 +1,147 @@
+// The way out: packets straight into the connection's output, or by turns of the channels while too
+// much of it waits. Floor 3, the loop's thread.
+
+internal import SluiceReactor
+internal import SluiceStreams
+
+extension RequestPump {
+    /// Bytes that have not left.
+    var outputCount: Int { writer.queuedCount &+ state.pointee.outgoingBytes }
+
+    /// Answers a request.
+    func respond(
+        _ incoming: IncomingRequest, isOK: Bool, _ flags: UInt64, _ payload: [UInt8]
+    ) {
+        guard !state.pointee.ending.hasSentEnd else { return }
+        let header = RequestHeader(
+            kind: .response(isOK: isOK), tag: incoming.tag, channel: incoming.request.channel,
+            flags: flags)
+        let isTooWide = flags > RequestHeader.responseFlags
+        if isTooWide || header.size(payload: payload.count) > settings.options.packetLimit {
+            let text = isTooWide ? "the answer's flags are too wide" : "the answer is too long"
+            return respond(incoming, isOK: false, 0, Array(text.utf8))
+        }
+        state.pointee.statistics.answersSent += 1
+        send(header, payload)
+    }
+
+    /// Sends a packet: now if there is room, else when it is its channel's turn.
+    func send(_ header: RequestHeader, _ payload: [UInt8]) {
+        used()
+        if state.pointee.outgoingChannels.isEmpty, settings.grace == 0,
+            writer.queuedCount <= writer.marks.high
+        {
+            return write(header, payload)
+        }
+        let packet = OutgoingPacket(header: header, payload: payload)
+        let channel = channel(header.channel)
+        if channel.outgoing.isEmpty { state.pointee.outgoingChannels.append(channel) }
+        channel.outgoing.append(packet, bytes: packet.cost)
+        state.pointee.outgoingBytes += packet.cost
+        if settings.grace > 0 { armGraceTimer() } else { awaitDrain() }
+    }
+
+    /// Puts a packet into the stream's output, whole.
+    private func write(_ header: RequestHeader, _ payload: [UInt8]) {
+        settings.options.trace?(RequestTrace(header, isSent: true, payloadCount: payload.count))
+        do throws(PacketError) {
+            var output = try PacketOutput(of: writer)
+            withUnsafeTemporaryAllocation(
+                of: UInt8.self, capacity: RequestHeader.longest
+            ) { room in
+                guard let base = room.baseAddress else { return }
+                let count = header.write(into: base, payload: payload.count)
+                output.append(UnsafeRawBufferPointer(start: base, count: count).bytes)
+            }
+            output.append(payload)
+            output.leave(by: writer)
+        } catch {
+            // The stream tells of its end itself.
+        }
+    }
+
+    // MARK: Packets that wait
+
+    private func armGraceTimer() {
+        guard state.pointee.graceTimer == 0 else { return }
+        let (deadline, isOver) = loop.now().addingReportingOverflow(settings.grace)
+        guard !isOver else { return }
+        state.pointee.graceTimer = loop.arm(
+            self, purpose: RequestTimer.grace.rawValue, deadline: deadline)
+    }
+
+    /// Lets the channels put a packet each into the output, by turns, as long as there is room.
+    func feed() {
+        guard !hasEnded else { return }
+        state.pointee.awaitsDrain = state.pointee.awaitsDrain && writer.isAwaitedByWorker
+        if state.pointee.graceTimer == 0 {
+            let high = writer.marks.high
+            while writer.queuedCount <= high,
+                let channel = state.pointee.outgoingChannels.popFirst()
+            {
+                guard let packet = channel.outgoing.popFirst() else { continue }
+                if !channel.outgoing.isEmpty { state.pointee.outgoingChannels.append(channel) }
+                state.pointee.outgoingBytes -= packet.cost
+                write(packet.header, packet.payload)
+            }
+            if !state.pointee.outgoingChannels.isEmpty { awaitDrain() }
+        }
+        if !state.pointee.submitting.isEmpty { admitSubmitters() }
+        goOnEnding()
+    }
+
+    /// Has `work` called when output is down to its low mark.
+    func awaitDrain() {
+        guard !state.pointee.awaitsDrain else { return }
+        state.pointee.awaitsDrain = writer.awaitDrain(self)
+    }
+
+    // MARK: This side's requests
+
+    /// Whether one more request may be under way on this channel.
+    func hasRoom(_ channel: UInt64) -> Bool {
+        guard state.pointee.pendingCount < settings.options.inFlightLimit,
+            outputCount <= writer.marks.high
+        else { return false }
+        let used =
+            channel == 0 ? state.pointee.zero : state.pointee.channels[channel]
+        return used.map { $0.pending.count < settings.options.inFlightPerChannel } ?? true
+    }
+
+    /// Sends a request: from now on its answer is waited for.
+    func launch(_ pending: PendingCore) {
+        let channel = channel(pending.channel)
+        pending.tag = channel.nextTag
+        channel.nextTag &+= 1
+        channel.pending[pending.tag] = pending
+        state.pointee.pendingCount += 1
+        state.pointee.statistics.requestsSent += 1
+        let header = RequestHeader(
+            kind: .request(pending.type), tag: pending.tag, channel: pending.channel,
+            flags: pending.flags)
+        send(header, pending.payload)
+        pending.payload = []
+        // While requests could not be read, nothing was: now there is an answer to come.
+        if !state.pointee.isParked, state.pointee.puller == nil {
+            loop.listForWork(self, .ready)
+        }
+    }
+
+    /// Sends what waits for a place, in the order of the calls as far as the channels allow.
+    func admitSubmitters() {
+        var index = 0
+        while index < state.pointee.submitting.count,
+            state.pointee.pendingCount < settings.options.inFlightLimit
+        {
+            let pending = state.pointee.submitting[index]
+            guard hasRoom(pending.channel) else {
+                index += 1
+                continue
+            }
+            state.pointee.submitting.remove(at: index)
+            launch(pending)
+            pending.gotPlace()
+        }
+        if !state.pointee.submitting.isEmpty, outputCount > writer.marks.high { awaitDrain() }
+    }
+}
