@@ -14,6 +14,11 @@ public enum PacketBounds {
     public static let nestingLimit = 64
     /// Elements of one packet's arrays that take no byte: so few bytes cannot cause much work.
     public static let emptyElements = 1_024
+    /// Packets that a connection decodes in a row for nobody who runs in between, and that its
+    /// consumer takes in a row without a wait: others have their turn then.
+    static let packetsInARow = 64
+    /// Packets that wait in a sequence of one kind, unless it is given another bound.
+    public static let packetsBuffered = 64
     /// Conversations of a datagram server.
     public static let datagramPeers = 1_024
     /// Datagrams that wait in one of them: one system call's worth.

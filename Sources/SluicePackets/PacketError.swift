@@ -19,6 +19,8 @@ public enum PacketError: Error, Hashable, Sendable {
     case notReadable
     /// The connection was made without the half that is needed: a writer, to send.
     case notWritable
+    /// A listener or a hook of this side threw something of its own, in its own words.
+    case callbackThrew(String)
 
     // The peer:
 
@@ -56,6 +58,7 @@ extension PacketError: CustomStringConvertible {
             "\(types.joined(separator: " and ")) both have the id \(id)"
         case .notReadable: "the connection has no reader"
         case .notWritable: "the connection has no writer"
+        case .callbackThrew(let words): "a callback of this side threw: \(words)"
         case .peerClosed: "the peer has ended its packets"
         case .idle: "the connection was idle for too long"
         case .requestFailed(let failure): failure.description
@@ -92,7 +95,7 @@ extension PacketError: HandlerError {
         case .stream(let error): error.closeReason
         case .peerClosed: .peerEnd
         case .idle: .idle
-        case .notReadable, .notWritable, .requestFailed: .handlerThrew
+        case .notReadable, .notWritable, .callbackThrew, .requestFailed: .handlerThrew
         case .malformed, .desynchronized, .unencodable, .busy, .duplicateID, .malformedDatagram:
             .handlerThrew
         }

@@ -45,7 +45,7 @@ public struct PacketSerializer<Header: PacketHeader>: Serializer {
     }
 
     /// The kind that has this id here; `nil` if none has.
-    public func type(of id: UInt64) -> (any Packet.Type)? { table.type(id) }
+    public func type(of id: UInt64) -> (any SluicePackets.Packet.Type)? { table.type(id) }
 
     // MARK: Reading
 

@@ -25,6 +25,11 @@ extension StreamReader {
         return transport.parkReader(Wait(worker: pump))
     }
 
+    /// Whether a pump's read is parked.
+    package var isPumpParked: Bool {
+        if case .worker? = transport.state.pointee.readWait?.waiter { true } else { false }
+    }
+
     /// Takes the parked read away; its `work` is not called for it any more.
     package func unpark() {
         guard case .worker? = transport.state.pointee.readWait?.waiter else { return }
@@ -57,6 +62,14 @@ extension StreamReader {
 
     /// Whether the stream has ended.
     package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
+
+    /// As `StreamWriter.startClosing`.
+    package func startClosingStream(within: Duration?) {
+        transport.startClosing(within: within?.clampedNanoseconds)
+    }
+
+    /// As `StreamWriter.startAborting`.
+    package func startAbortingStream() { transport.startAborting() }
 }
 
 extension StreamWriter {

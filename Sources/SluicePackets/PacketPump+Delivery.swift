@@ -1,0 +1,133 @@
+// Who gets a packet, and how the consumer takes its own. Floor 3; the loop's thread.
+
+internal import SluiceReactor
+internal import SluiceStreams
+
+extension PacketPump {
+    /// Gives a packet to all who want it: watches, sequences, listeners and the consumer.
+    func deliver(_ packet: any Packet) {
+        counts.received &+= 1
+        var isSeen = offerToWatches(packet)
+        for buffer in buffers where buffer.isWanted(packet) {
+            isSeen = true
+            add(packet, to: buffer)
+        }
+        if !listeners.isEmpty, offerToListeners(packet) { isSeen = true }
+        // One of them may have closed.
+        guard ending == nil else { return }
+        if consumer != nil {
+            slot = packet
+            if !isAsked { wakeConsumer() }
+        } else if !isSeen {
+            passOver(packet)
+        }
+    }
+
+    func passOver(_ packet: any Packet) {
+        counts.unhandled &+= 1
+        onUnhandled?(packet)
+    }
+
+    // MARK: The consumer
+
+    /// What a consumer that asks finds.
+    enum Take {
+        case packet(any Packet)
+        case end
+        /// Wait and ask again.
+        case nothing
+    }
+
+    /// Takes a packet, or the end, without a wait; refuses a second consumer.
+    func take(_ token: AnyObject) throws(PacketError) -> Take {
+        guard reader != nil || ending != nil || hooks?.reading != nil else { throw .notReadable }
+        if consumer == nil { consumer = ObjectIdentifier(token) }
+        guard consumer == ObjectIdentifier(token), consumerWait == nil else { throw .busy }
+        isConsumerDue = false
+        if slot == nil, ending == nil {
+            isAsked = true
+            pump()
+            isAsked = false
+        }
+        if let packet = slot {
+            slot = nil
+            // Others may want the next one, which is read once the consumer waits or works.
+            if !watches.isEmpty || !buffers.isEmpty || !listeners.isEmpty { kick() }
+            return .packet(packet)
+        }
+        switch ending {
+        case .orderly?: return .end
+        case .failed(let error)?: throw error
+        case nil: break
+        }
+        if isBusy { throw .busy }
+        return .nothing
+    }
+
+    /// Waits until there may be something to take.
+    nonisolated(nonsending) func waitToTake() async -> WaitOutcome {
+        takenInARow = 0
+        return await suspend { continuation, number in
+            begin(continuation, number: number) { wait in
+                guard slot == nil, ending == nil else { return false }
+                consumerWait = wait
+                return true
+            }
+        }
+    }
+
+    private func wakeConsumer() {
+        guard consumerWait != nil else { return }
+        isConsumerDue = true
+        loop.listForFlush(self)
+        endConsumerWait(.ready)
+    }
+
+    func endConsumerWait(_ outcome: WaitOutcome) {
+        guard let wait = consumerWait else { return }
+        consumerWait = nil
+        resume(wait, outcome)
+    }
+
+    /// An iterator has gone; another one may begin, with the packet that was read for this one.
+    func consumerLeft(_ token: ObjectIdentifier) {
+        guard consumer == token else { return }
+        consumer = nil
+        isConsumerDue = false
+        makeRoom()
+    }
+
+    /// Others want packets: one that was read for a consumer that has gone must not stop them.
+    func makeRoom() {
+        if consumer == nil, let packet = slot,
+            !watches.isEmpty || !buffers.isEmpty || !listeners.isEmpty
+        {
+            slot = nil
+            passOver(packet)
+        }
+        kick()
+    }
+
+    // MARK: Waits
+
+    func endAnyWait(_ number: UInt32, _ outcome: WaitOutcome) {
+        if consumerWait?.number == number {
+            endConsumerWait(outcome)
+            // Nobody may want packets any more.
+            kick()
+        } else if let watch = watches.first(where: { $0.wait?.number == number }) {
+            endWait(of: watch, outcome)
+        } else if let buffer = buffers.first(where: { $0.wait?.number == number }) {
+            endWait(of: buffer, outcome)
+        } else if let index = closeWaits.firstIndex(where: { $0.number == number }) {
+            resume(closeWaits.remove(at: index), outcome)
+        }
+    }
+
+    func endWatch(_ purpose: UInt32) {
+        guard let watch = watches.first(where: { $0.purpose == purpose }) else { return }
+        watch.timer = 0
+        end(watch, .failure(.stream(.timedOut)))
+        kick()
+    }
+}

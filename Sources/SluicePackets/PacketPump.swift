@@ -1,0 +1,301 @@
+// PacketPump: what reads a connection's packets, without a task. Floor 3; the loop's thread.
+//
+// It is called when input may be there (`work`), when a consumer asks (`pump`), and at the end of
+// a turn in which somebody began to want packets or was woken by one (`flushOutput`): whoever a
+// packet has woken has run before the next one is decoded. It decodes and receives while somebody
+// wants packets, and parks in between.
+//
+// Invariants: `isReading` is the stream's own mark of a read, held from the first attempt at a
+// packet until it is whole or nobody wants it; there is an `ending` or there may be more.
+
+internal import SluiceReactor
+internal import SluiceStreams
+
+/// How a connection's packets are over.
+enum PacketEnding {
+    /// The peer's end between two packets, or this side's close.
+    case orderly
+    case failed(PacketError)
+
+    var error: PacketError? {
+        if case .failed(let error) = self { error } else { nil }
+    }
+}
+
+// @unchecked Sendable by LoopMember: touched on the loop's thread alone.
+final class PacketPump: LoopMember, @unchecked Sendable {
+    var reader: StreamReader?
+    var writer: StreamWriter?
+    let format: PacketFormat
+    var context: (any Hashable & Sendable)?
+    var receiving: PacketReceiving
+    var sending: PacketSending
+    /// The hooks, if there are any.
+    let hooks: PacketHooks?
+    /// The hook's read in progress.
+    var hookTask: Task<Void, any Error>?
+
+    /// Who iterates `packets`: a token.
+    var consumer: ObjectIdentifier?
+    var consumerWait: Wait?
+    /// The consumer is here to take a packet, if one can be had without a wait.
+    var isAsked = false
+    /// Read for the consumer and not taken by it.
+    var slot: (any Packet)?
+    /// Packets that the consumer took without a wait.
+    var takenInARow = 0
+
+    var watches: [WatchEntry] = []
+    var buffers: [PacketBuffer] = []
+    var listeners: [PacketListener] = []
+    /// Listeners run: the next packet is read when they are done.
+    var isListening = false
+    var closeWaits: [Wait] = []
+    private var purposes: UInt32 = 0
+
+    /// Between the first attempt at a packet and its end.
+    private(set) var isReading = false
+    /// In `pump`: users' code that it calls may come back here.
+    private var isInside = false
+    private var isListed = false
+    /// Who was woken by a packet has not run yet.
+    var areWatchersDue = false
+    var isConsumerDue = false
+    /// No packet any more.
+    private(set) var ending: PacketEnding?
+    /// What a callback threw, as it was.
+    var thrown: (any Error)?
+    var counts = PacketStatistics()
+    var onUnhandled: (@Sendable (any Packet) -> Void)?
+
+    init(
+        _ reader: StreamReader?, _ writer: StreamWriter?, _ format: PacketFormat,
+        _ prepared: PreparedFormat, _ hooks: PacketHooks?, loop: EventLoop
+    ) {
+        self.reader = reader
+        self.writer = writer
+        self.format = format
+        self.hooks = hooks
+        context = prepared.context
+        receiving = prepared.makeReceiving()
+        sending = prepared.makeSending()
+        super.init(loop: loop)
+    }
+
+    override func label() -> String { "a packet connection" }
+
+    /// Has the streams tell of their end.
+    func attach() {
+        reader?.attach(self)
+        writer?.attach(self)
+        if areStreamsClosed { loop.listForWork(self, .closed) }
+    }
+
+    func detach() {
+        reader?.attach(nil)
+        writer?.attach(nil)
+    }
+
+    /// Numbers for timers.
+    func nextPurpose() -> UInt32 {
+        purposes &+= 1
+        return purposes
+    }
+
+    // MARK: Called by the loop
+
+    override func work(_ outcome: WaitOutcome) {
+        isListed = false
+        if outcome == .closed { streamsMayHaveEnded() }
+        pump()
+    }
+
+    override func flushOutput() {
+        areWatchersDue = false
+        isConsumerDue = false
+        pump()
+    }
+
+    override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
+        endAnyWait(number, outcome)
+    }
+
+    override func timerFired(_ purpose: UInt32) { endWatch(purpose) }
+
+    /// Reads on at the end of the turn, if somebody wants packets then.
+    func kick() {
+        if ending == nil { loop.listForFlush(self) }
+    }
+
+    // MARK: Reading
+
+    /// Whether packets are wanted and nobody has to run before the next one.
+    var mayRead: Bool {
+        guard ending == nil, slot == nil, !isListening, !areWatchersDue, !isConsumerDue,
+            reader != nil || hooks?.reading != nil
+        else { return false }
+        if buffers.contains(where: \.isFull) { return false }
+        return isAsked || consumerWait != nil || !watches.isEmpty || !buffers.isEmpty
+            || !listeners.isEmpty
+    }
+
+    /// Decodes and receives until nobody wants more, or there is no more now.
+    func pump() {
+        guard !isInside else { return }
+        isInside = true
+        defer { isInside = false }
+        if hooks?.reading != nil { return readByHook() }
+        var count = 0
+        while mayRead {
+            guard count < PacketBounds.packetsInARow else { return goOnLater() }
+            guard let packet = readNow() else { return }
+            count += 1
+            deliver(packet)
+        }
+        stopReading()
+    }
+
+    private func goOnLater() {
+        guard !isListed else { return }
+        isListed = true
+        loop.listForWork(self, .ready)
+    }
+
+    /// The next packet; `nil` if it is waited for now, or there is none any more.
+    private func readNow() -> (any Packet)? {
+        guard let reader, beginReading(reader), !reader.isPumpParked else { return nil }
+        while true {
+            switch receiving.attempt(reader, nil) {
+            case .bytes, .end:
+                isReading = false
+                reader.endPumping()
+                return takeOutcome()
+            case .shareUsed:
+                goOnLater()
+                return nil
+            case .blocked:
+                if reader.park(self) { return nil }
+                if loop.hasStopped {
+                    end(.failed(.stream(.reactor(.stopped))))
+                    return nil
+                }
+            }
+        }
+    }
+
+    private func takeOutcome() -> (any Packet)? {
+        do throws(PacketError) {
+            if let packet = try receiving.takeOutcome() { return packet }
+            end(.orderly)
+        } catch {
+            inputFailed(error)
+        }
+        return nil
+    }
+
+    private func beginReading(_ reader: StreamReader) -> Bool {
+        if isReading { return true }
+        do throws(StreamError) {
+            try reader.beginPumping()
+            isReading = true
+            return true
+        } catch {
+            if error != .busy {
+                inputFailed(.stream(error))
+            } else if let wait = consumerWait {
+                // Somebody reads bytes. The consumer is told; the others wait until it asks again.
+                consumerWait = nil
+                resume(wait, .ready)
+            }
+            return false
+        }
+    }
+
+    /// Somebody else reads from the reader at present.
+    var isBusy: Bool { !isReading && reader?.isBeingRead == true }
+
+    func stopReading() {
+        guard isReading, let reader else { return }
+        isReading = false
+        reader.unpark()
+        reader.endPumping()
+    }
+
+    // MARK: The end
+
+    /// An error as the reading found it; this side's close is none.
+    func inputFailed(_ error: PacketError) {
+        end(error == .stream(.closed) ? .orderly : .failed(error))
+    }
+
+    /// Everybody who waits is told, once; an error closes the streams.
+    func end(_ new: PacketEnding) {
+        guard ending == nil else { return }
+        ending = new
+        stopReading()
+        hookTask?.cancel()
+        hookTask = nil
+        endWatches(new)
+        for buffer in buffers { end(buffer, new) }
+        endConsumerWait(.closed)
+        if new.error != nil { closeStreams(within: nil) }
+    }
+
+    /// This side has closed or aborted.
+    private(set) var isClosedHere = false
+
+    /// This side ends: packets that were not taken are dropped.
+    func close(within timeout: Duration?) {
+        isClosedHere = true
+        end(.orderly)
+        slot = nil
+        for buffer in buffers { buffer.packets = CountedQueue() }
+        closeStreams(within: timeout)
+    }
+
+    private func closeStreams(within timeout: Duration?) {
+        writer?.startClosing(within: timeout)
+        reader?.startClosingStream(within: timeout)
+    }
+
+    func abort() {
+        isClosedHere = true
+        end(.failed(.stream(.aborted)))
+        slot = nil
+        for buffer in buffers { buffer.packets = CountedQueue() }
+        writer?.startAborting()
+        reader?.startAbortingStream()
+    }
+
+    var areStreamsClosed: Bool {
+        reader?.isStreamClosed ?? true && writer?.isStreamClosed ?? true
+    }
+
+    /// A stream has ended, perhaps with packets in its buffer that nobody has room for: those go to
+    /// the consumer when it asks; who waits for a packet now is told now.
+    private func streamsMayHaveEnded() {
+        if areStreamsClosed {
+            let waits = closeWaits
+            closeWaits = []
+            for wait in waits { resume(wait, .ready) }
+        }
+        guard ending == nil, let reader, reader.isStreamClosed, !mayRead else { return }
+        switch reader.failure {
+        case nil, .closed?: end(.orderly)
+        case .aborted?: end(.failed(.stream(.aborted)))
+        case let error?:
+            endWatches(.failed(.stream(error)))
+            for buffer in buffers where buffer.wait != nil {
+                end(buffer, .failed(.stream(error)))
+            }
+        }
+    }
+
+    /// The connection's last user has gone: the streams end as if both halves were dropped.
+    func forsake() {
+        end(.orderly)
+        detach()
+        reader = nil
+        writer = nil
+    }
+}
