@@ -36,8 +36,8 @@ public final class PendingRequest<Value: Sendable>: Sendable {
     ///
     /// - Returns: what the answer was decoded to; without a `decodeResponse` the answer itself,
     ///   fulfilled or not.
-    /// - Throws: ``PacketError``: `peerClosed`, `truncated`, `malformed`, `limitExceeded`, `idle` or
-    ///   `stream` when the connection ended first; `stream(.timedOut)` when its time was over;
+    /// - Throws: ``PacketError``: `peerClosed`, `truncated`, `malformed`, `limitExceeded`, `idle`
+    ///   or `stream` when the connection ended first; `stream(.timedOut)` when its time was over;
     ///   `requestFailed` when it was to be decoded and was not fulfilled; and what decoding throws.
     public nonisolated(nonsending) func response() async throws -> Value {
         if core.loop.isHome(#isolation) { return try decode(try await core.response().get()) }

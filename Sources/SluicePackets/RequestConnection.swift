@@ -14,8 +14,8 @@ public import SluiceStreams
 /// waits ends with the reason, in one turn of the loop. When nobody holds it any longer it is
 /// closed.
 ///
-/// Calls may be made from any task; those that are not `async` on the loop's thread, unless they say
-/// otherwise.
+/// Calls may be made from any task; those that are not `async` on the loop's thread, unless they
+/// say otherwise.
 // @unchecked Sendable: the state is touched on the loop's thread alone.
 public final class RequestConnection: @unchecked Sendable {
     /// The loop it lives on.
@@ -122,10 +122,10 @@ public final class RequestConnection: @unchecked Sendable {
     ///     the request ends with `stream(.timedOut)`.
     /// - Returns: the handle.
     /// - Throws: ``PacketError/unencodable(_:)`` for what is out of range,
-    ///   ``PacketError/limitExceeded(limit:)`` for a payload that is too long: nothing is sent then.
-    ///   ``PacketError/peerClosed``, ``PacketError/idle`` or ``PacketError/stream(_:)`` when the
-    ///   connection has ended or ends. A call that is cancelled or times out while it waits has sent
-    ///   nothing. What the opening of the streams throws, where they are opened on demand.
+    ///   ``PacketError/limitExceeded(limit:)`` for a payload that is too long: nothing is sent
+    ///   then. ``PacketError/peerClosed``, ``PacketError/idle`` or ``PacketError/stream(_:)`` when
+    ///   the connection has ended or ends. A call that is cancelled or times out while it waits has
+    ///   sent nothing. What the opening of the streams throws, where they are opened on demand.
     public nonisolated(nonsending) func submit(
         _ type: UInt64, flags: UInt64 = 0, payload: [UInt8] = [], channel: UInt64 = 0,
         label: String? = nil, within: Duration? = nil

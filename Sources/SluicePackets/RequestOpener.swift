@@ -1,5 +1,5 @@
-// RequestOpener: opens a connection's streams, once for all who want them at the same time. Floor 3,
-// the loop's thread.
+// RequestOpener: opens a connection's streams, once for all who want them at the same time. Floor
+// 3, the loop's thread.
 
 internal import SluiceReactor
 internal import SluiceStreams

@@ -26,8 +26,8 @@ public struct RequestOptions: Sendable {
     /// are read until half of it is left. While requests of this side's are unanswered packets are
     /// read on, up to ``requestBacklogLimit``. 1 MiB by default.
     public var mark = PacketBounds.requestMark
-    /// Bytes of requests kept while answers are still being waited for, above which nothing is read;
-    /// two honest peers do not get there. 32 MiB by default.
+    /// Bytes of requests kept while answers are still being waited for, above which nothing is
+    /// read; two honest peers do not get there. 32 MiB by default.
     public var requestBacklogLimit = PacketBounds.requestBacklog
     /// How long each request may take unless it says otherwise; `nil`, the default: for ever.
     public var requestTimeout: Duration?

@@ -49,8 +49,8 @@ extension RequestPump {
         return nil
     }
 
-    /// Whether to look for a packet now: neither the end, nor the end of a row, nor too much that is
-    /// not done yet.
+    /// Whether to look for a packet now: neither the end, nor the end of a row, nor too much that
+    /// is not done yet.
     private func mayTakePacket() -> Bool {
         guard !state.pointee.ending.hasReceivedEnd, !state.pointee.isParked else { return false }
         state.pointee.row += 1
@@ -151,8 +151,8 @@ extension RequestPump {
         if !state.pointee.isParked { endReading() }
     }
 
-    /// An answer: to whoever waits for it. One that nobody waits for is dropped, for the request may
-    /// have been given up.
+    /// An answer: to whoever waits for it. One that nobody waits for is dropped, for the request
+    /// may have been given up.
     private func answerCame(_ header: RequestHeader, _ response: Response) {
         let channel =
             header.channel == 0

@@ -2,8 +2,9 @@
 // thread.
 //
 // It reads without a task: the stream calls `work` when there is something. Reading is here and in
-// RequestPump+Reading, what becomes of the peer's requests in RequestWorker and RequestPump+Serving,
-// this side's in PendingCore, what leaves in RequestPump+Sending, the end in RequestPump+Ending.
+// RequestPump+Reading, what becomes of the peer's requests in RequestWorker and
+// RequestPump+Serving, this side's in PendingCore, what leaves in RequestPump+Sending, the end in
+// RequestPump+Ending.
 
 internal import SluiceReactor
 internal import SluiceStreams
@@ -53,7 +54,7 @@ final class RequestPump: LoopMember, @unchecked Sendable {
     /// The parked read has ended, output has drained, the stream has closed, or it was listed.
     override func work(_ outcome: WaitOutcome) {
         guard !state.pointee.ending.isOver else { return }
-        if state.pointee.isParked, !reader.hasParkedPump {
+        if state.pointee.isParked, !reader.isPumpParked {
             state.pointee.isParked = false
             do throws(StreamError) { try reader.parkEnded(outcome) } catch {
                 receiveEnded(PacketError.stream(error))

@@ -10,8 +10,8 @@ public import SluiceStreams
 ///         request.type == 0 ? .bytes(request.payload) : .text("what?")
 ///     }
 ///
-/// Each connection ends when its peer has ended it, and its handlers are done. Everything else is as
-/// `startServer` with a reader and a writer has it.
+/// Each connection ends when its peer has ended it, and its handlers are done. Everything else is
+/// as `startServer` with a reader and a writer has it.
 ///
 /// - Parameters:
 ///   - host: as there, and so are port, loop, loops and options.

@@ -1,8 +1,9 @@
 // The wire format of request connections, which is cs.packetstream's. Floor 3; pure.
 //
-// A packet is its size (BSUInt: base 128, most significant group first), then tag, flag word, channel
-// if bit 0 of the flag word is set, type + 1 if bit 1 is, and the payload: the rest. Bit 1 says that
-// it is a request; the other bits are the user's flags, in an answer behind one that says `ok`.
+// A packet is its size (BSUInt: base 128, most significant group first), then tag, flag word,
+// channel if bit 0 of the flag word is set, type + 1 if bit 1 is, and the payload: the rest. Bit 1
+// says that it is a request; the other bits are the user's flags, in an answer behind one that says
+// `ok`.
 
 internal import SluiceStreams
 

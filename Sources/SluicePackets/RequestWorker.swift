@@ -1,9 +1,9 @@
 // Workers: the tasks that run handlers. Floor 3, the loop's thread.
 //
 // One worker pulls requests out of the stream and runs their handlers one after the other, without
-// suspending as long as the handlers do not. When one waits for something, the loop finds the worker
-// still in its handler at the end of the turn, and another worker goes on pulling. So a request costs
-// no task, and none holds up the next one.
+// suspending as long as the handlers do not. When one waits for something, the loop finds the
+// worker still in its handler at the end of the turn, and another worker goes on pulling. So a
+// request costs no task, and none holds up the next one.
 
 internal import SluiceReactor
 internal import SluiceStreams

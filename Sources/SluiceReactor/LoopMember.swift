@@ -1,7 +1,8 @@
 // LoopMember: whatever the loop calls back: transports, listeners, sleeping tasks. Floor 1, the
 // loop's thread. A member is reached by its token (readiness), by a timer, by the flush list, or by
 // the number of one of its waits (deadline, cancellation). It only ever resumes tasks, which queues
-// them; so none of these calls but `work` runs a user's code, and a member may close in any of them.
+// them; so none of these calls but `work` runs a user's code, and a member may close in any of
+// them.
 
 /// How a suspended wait ended. For the floors above this one.
 public enum WaitOutcome: UInt8, Sendable {

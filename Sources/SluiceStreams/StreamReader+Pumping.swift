@@ -2,7 +2,8 @@
 // Floor 2; on the stream's loop. Decoding is as StreamReader+Decoding has it.
 //
 // A pump is a member whose `work` is called when what it has parked for may be there. It calls
-// `beginPumping`, decodes and fills until it has a packet, and `endPumping`; or it parks in between.
+// `beginPumping`, decodes and fills until it has a packet, and `endPumping`; or it parks in
+// between.
 
 package import SluiceReactor
 
@@ -38,23 +39,10 @@ extension StreamReader {
         transport.readGivesUp()
     }
 
-    /// Whether a read of a pump is parked.
-    package var hasParkedPump: Bool {
-        if case .worker? = transport.state.pointee.readWait?.waiter { true } else { false }
-    }
-
     /// The parked read has ended so.
     package func parkEnded(_ outcome: WaitOutcome) throws(StreamError) {
         try transport.inputWaitEnded(outcome)
     }
-
-    /// As ``StreamWriter/startClosing(within:)``.
-    package func startClosingStream(within nanoseconds: UInt64?) {
-        transport.startClosing(within: nanoseconds)
-    }
-
-    /// As ``StreamWriter/startAborting()``.
-    package func startAbortingStream() { transport.startAborting() }
 
     /// Has `member.work` called with `closed` when the stream has ended, however; one member for
     /// each stream, which is not kept alive by it.

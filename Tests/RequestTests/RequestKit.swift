@@ -1,5 +1,5 @@
-// What tests of request connections share: a service with the stock server's request types, pairs of
-// connections, a far end that speaks in bytes.
+// What tests of request connections share: a service with the stock server's request types, pairs
+// of connections, a far end that speaks in bytes.
 
 import Sluice
 import SluiceTestKit
