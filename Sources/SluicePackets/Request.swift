@@ -81,4 +81,5 @@ public struct Response: Hashable, Sendable {
 ///
 /// What it throws is answered as a failure: a ``RequestFailure`` as it is, everything else by the
 /// text "exception during handler". The connection lives on.
-public typealias RequestHandler = @Sendable (Request, RequestConnection) async throws -> Answer
+public typealias RequestHandler =
+    nonisolated(nonsending) @Sendable (Request, RequestConnection) async throws -> Answer

@@ -138,10 +138,16 @@ extension RequestPump {
         becomeOver()
     }
 
-    /// Goes on with the end as far as it can be done now.
+    /// Goes on with the end, if one has begun, as far as it can be done now.
+    @inline(__always)
     func goOnEnding() {
+        if state.pointee.ending.endedRequests || state.pointee.ending.wantsEnd { stepToEnd() }
+    }
+
+    @inline(never)
+    private func stepToEnd() {
         let ending = state.pointee.ending
-        guard ending.endedRequests || ending.wantsEnd, !ending.isOver else { return }
+        guard !ending.isOver else { return }
         guard ending.reason == nil else { return closeStreams(within: nil) }
         guard state.pointee.outgoingChannels.isEmpty, state.pointee.submitting.isEmpty else {
             return

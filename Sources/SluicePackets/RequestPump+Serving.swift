@@ -19,9 +19,8 @@ extension RequestPump {
 
     /// Why a request is not served at all.
     private func refusal(_ incoming: IncomingRequest) -> String? {
-        let ending = state.pointee.ending
-        if ending.peerEndedRequests { return "requests no longer allowed" }
-        if ending.wantsEnd { return "rejecting request: the connection is closing" }
+        if state.pointee.ending.peerEndedRequests { return "requests no longer allowed" }
+        if state.pointee.ending.wantsEnd { return "rejecting request: the connection is closing" }
         if settings.handler == nil { return "no request handler" }
         let number = incoming.request.channel
         if let servesChannel = settings.options.servesChannel, !servesChannel(number) {

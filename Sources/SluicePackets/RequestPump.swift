@@ -90,7 +90,7 @@ final class RequestPump: LoopMember, @unchecked Sendable {
     }
 
     /// Whether nothing of the connection goes on any longer.
-    var hasEnded: Bool { state.pointee.ending.isOver || state.pointee.ending.reason != nil }
+    var hasEnded: Bool { state.pointee.ending.isOver || state.pointee.ending.isBroken }
 
     // MARK: Channels
 

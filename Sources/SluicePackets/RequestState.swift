@@ -124,7 +124,10 @@ struct RequestEnding {
     /// Bytes that came behind that.
     var ignored = 0
     /// Nothing more is read: for what reason; `nil` after the peer's orderly end.
-    var reason: PacketError?
+    var reason: PacketError? {
+        didSet { isBroken = reason != nil }
+    }
+    private(set) var isBroken = false
     /// This side sends no requests any more.
     var endedRequests = false
     /// This side sends nothing more once its handlers are done.

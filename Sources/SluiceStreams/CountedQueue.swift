@@ -1,31 +1,36 @@
 // CountedQueue: first in, first out, with a running count of bytes. A pure core. Floor 2.
+// Inlinable, or the floor above would ask the runtime for types at each use.
 //
 // Invariant: `bytes` is the sum of what was given for the elements in it.
 
+@usableFromInline
 package struct CountedQueue<Element> {
-    private var elements: [(element: Element, bytes: Int)?] = []
-    private var head = 0
+    @usableFromInline var elements: [(element: Element, bytes: Int)?] = []
+    @usableFromInline var head = 0
     /// What its elements are taken to hold.
-    package private(set) var bytes = 0
+    @usableFromInline package internal(set) var bytes = 0
 
+    @inlinable
     package init() {}
 
-    package var count: Int { elements.count - head }
-    package var isEmpty: Bool { head == elements.count }
+    @inlinable package var count: Int { elements.count - head }
+    @inlinable package var isEmpty: Bool { head == elements.count }
 
     /// The element at a place, 0 being the first.
-    package subscript(index: Int) -> Element {
+    @inlinable package subscript(index: Int) -> Element {
         guard let found = elements[head + index] else { preconditionFailure("it was taken") }
         return found.element
     }
 
-    package var first: Element? { isEmpty ? nil : self[0] }
+    @inlinable package var first: Element? { isEmpty ? nil : self[0] }
 
+    @inlinable
     package mutating func append(_ element: Element, bytes: Int) {
         elements.append((element, bytes))
         self.bytes += bytes
     }
 
+    @inlinable
     package mutating func popFirst() -> Element? {
         guard !isEmpty, let first = elements[head] else { return nil }
         elements[head] = nil
@@ -35,29 +40,34 @@ package struct CountedQueue<Element> {
         return first.element
     }
 
-    package var last: Element? { isEmpty ? nil : self[count - 1] }
+    @inlinable package var last: Element? { isEmpty ? nil : self[count - 1] }
 
     /// Takes back what was appended last.
+    @inlinable
     package mutating func removeLast() {
         guard !isEmpty, let last = elements.removeLast() else { return }
         bytes -= last.bytes
         tidy()
     }
 
+    @inlinable
     package mutating func removeFirst(_ count: Int) {
         for _ in 0..<count { _ = popFirst() }
     }
 
+    @inlinable
     package func contains(where isWanted: (Element) -> Bool) -> Bool {
         elements[head...].contains { $0.map { isWanted($0.element) } ?? false }
     }
 
     /// Moves the first element to the end of another queue.
+    @inlinable
     package mutating func moveFirst(to other: inout CountedQueue) {
         let before = bytes
         if let element = popFirst() { other.append(element, bytes: before - bytes) }
     }
 
+    @inlinable
     package mutating func append(contentsOf other: CountedQueue) {
         for index in other.head..<other.elements.count {
             if let entry = other.elements[index] { append(entry.element, bytes: entry.bytes) }
@@ -65,7 +75,8 @@ package struct CountedQueue<Element> {
     }
 
     /// Gives memory back: nothing is owned while it is empty.
-    private mutating func tidy() {
+    @inlinable
+    mutating func tidy() {
         if isEmpty {
             elements.removeAll(keepingCapacity: elements.capacity <= 64)
             head = 0
