@@ -35,6 +35,11 @@ OWN = {
 ENDPOINT_CELLS = ("lines", "frames")
 
 
+def speaks(server, cell):
+    """Whether a server has a mode for a cell."""
+    return server != "sluice-endpoint" or cell in ENDPOINT_CELLS
+
+
 def of_loops(count):
     """The same server on one loop, and twice on several: by these alone `--loops` compares."""
     return {

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from cells import CELLS, TOOLS
+from cells import CELLS, TOOLS, speaks
 from measure import CORES, Server, alone_on, load_words, locked, result
 
 CALLS = ("read readv recvfrom recvmsg write writev sendto sendmsg epoll_wait epoll_pwait "
@@ -80,6 +80,8 @@ def print_table(peers, cells, secs):
         print(f"\n### System calls per message, {cell}: {CELLS[cell][2]} ({tool})\n\n"
               "| server | all | which |\n| --- | ---: | --- |", flush=True)
         for name, command in peers.items():
+            if not speaks(name, cell):
+                continue
             try:
                 messages, calls = count(tool, command, cell, secs)
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
