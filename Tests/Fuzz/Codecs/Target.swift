@@ -28,6 +28,9 @@ private let chosen: Run = {
 /// With this in the environment the feed has a mistake that the fuzzer has to find.
 private let hasCanary = getenv("SLUICE_CANARY") != nil
 
+/// What one input encodes at most.
+private let (packetsMax, bytesMax) = (6, 1_024)
+
 /// Ends the process as libFuzzer wants it; the message stands above its report.
 func fail(_ message: String) -> Never {
     let line = Array("fuzz: \(message)\n".utf8)
@@ -35,7 +38,7 @@ func fail(_ message: String) -> Never {
     abort()
 }
 
-/// The numbers an input begins with; when they are used up, zeros.
+/// The numbers an input begins with, again and again; zeros if there are none.
 struct Choices {
     private let numbers: ArraySlice<UInt8>
     /// What follows them.
@@ -50,6 +53,7 @@ struct Choices {
     }
 
     mutating func next() -> Int {
+        if index == numbers.endIndex { index = numbers.startIndex }
         guard index < numbers.endIndex else { return 0 }
         defer { index += 1 }
         return Int(numbers[index])
@@ -96,17 +100,18 @@ func fuzzing<C: Codec>(
     }
 }
 
-/// The bytes of packets that are made of pieces of the payload.
+/// The bytes of packets that are made of pieces of the payload: few, since encoding one takes the
+/// most time where it compresses.
 private func encoded<C: Codec>(
     _ payload: [UInt8], _ choices: inout Choices, _ codec: C, _ packet: ([UInt8]) -> C.Sent,
     _ isKept: (C.Sent) -> Bool
 ) -> [UInt8] where C.Sent == C.Received, C.Sent: Equatable {
     var (rest, bytes) = (payload[...], [UInt8]())
-    repeat {
+    for _ in 0..<packetsMax where bytes.isEmpty || !rest.isEmpty && bytes.count < bytesMax {
         let piece = packet(Array(rest.prefix(choices.next())))
         rest = rest.dropFirst(max(1, choices.next()))
         if isKept(piece) { bytes += check(piece, codec) }
-    } while !rest.isEmpty && bytes.count < 4_096
+    }
     return bytes
 }
 
