@@ -70,7 +70,8 @@ final class Inflater: @unchecked Sendable {
         let chunk = min(input.count, 1 << 30)
         stream.pointee.next_in = input.baseAddress?.assumingMemoryBound(to: UInt8.self)
         stream.pointee.avail_in = UInt32(chunk)
-        let (result, isFull) = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: roomSize) {
+        let size = roomSize(for: chunk)
+        let (result, isFull) = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size) {
             room in
             stream.pointee.next_out = room.baseAddress
             stream.pointee.avail_out = UInt32(room.count)
@@ -92,10 +93,12 @@ final class Inflater: @unchecked Sendable {
         }
     }
 
-    /// 1 byte to 64 KiB, less when the limit is near.
-    private var roomSize: Int {
+    /// 1 byte to 64 KiB, less when the limit is near. A little input gets what fits on the stack;
+    /// should that be filled, there is a next call.
+    private func roomSize(for bytes: Int) -> Int {
+        let size = bytes < ZlibBounds.little ? 4 * ZlibBounds.little : ZlibBounds.chunk
         let left = limit - output.count
-        return left < ZlibBounds.chunk ? left + 1 : ZlibBounds.chunk
+        return left < size ? left + 1 : size
     }
 }
 
@@ -109,7 +112,8 @@ func deflated(_ bytes: [UInt8], level: Int) throws(PacketError) -> [UInt8] {
     defer { deflateEnd(&stream) }
     var bytes = bytes
     var output: [UInt8] = []
-    var room = [UInt8](repeating: 0, count: ZlibBounds.chunk)
+    let bound = deflateBound(&stream, UInt(bytes.count))
+    var room = [UInt8](repeating: 0, count: Int(min(bound, UInt(ZlibBounds.chunk))))
     let ended = bytes.withUnsafeMutableBufferPointer { bytes in
         var rest = UnsafeMutableBufferPointer(rebasing: bytes[...])
         while true {
@@ -136,6 +140,8 @@ func deflated(_ bytes: [UInt8], level: Int) throws(PacketError) -> [UInt8] {
 public enum ZlibBounds {
     /// Bytes of output made in one call of zlib.
     static let chunk = 65_536
+    /// Bytes of input below which the output made in one call is four times this.
+    static let little = 256
     /// How hard zlib tries, 0 to 9, unless told.
     public static let level = 6
 }
