@@ -43,7 +43,10 @@ public struct FramedCodec<Frames: Framing, Values: Serializer>: Codec {
     @inlinable
     public mutating func decode(_ bytes: RawSpan) -> DecodingStep<Values.Packet> {
         if payload != nil { return add(bytes, after: 0) }
-        return step(framing.nextFrame(in: bytes), bytes)
+        let found = framing.nextFrame(in: bytes)
+        // Most are whole frames: not through a function, which would have to be given an error too.
+        if case .frame(let payload, let used) = found { return packet(of: payload, used, bytes) }
+        return step(found, bytes)
     }
 
     /// What the framing makes of the rest.
@@ -60,13 +63,7 @@ public struct FramedCodec<Frames: Framing, Values: Serializer>: Codec {
     @inlinable
     mutating func step(_ step: FramingStep, _ bytes: RawSpan) -> DecodingStep<Values.Packet> {
         switch step {
-        case .frame(let payload, let used):
-            do throws(PacketError) {
-                let packet = try serializer.deserialize(bytes.extracting(payload))
-                return .packet(packet, used: used)
-            } catch {
-                return .malformed(error, used: used)
-            }
+        case .frame(let payload, let used): return packet(of: payload, used, bytes)
         case .more(let missing, let used): return .more(missing: missing, used: used)
         case .begun(let prefix, let count):
             guard Values.keepsBytes else {
@@ -76,6 +73,17 @@ public struct FramedCodec<Frames: Framing, Values: Serializer>: Codec {
             return add(bytes, after: prefix)
         case .malformed(let error, let used): return .malformed(error, used: used)
         case .poisoned(let error): return .poisoned(error)
+        }
+    }
+
+    @inlinable
+    func packet(
+        of payload: Range<Int>, _ used: Int, _ bytes: RawSpan
+    ) -> DecodingStep<Values.Packet> {
+        do throws(PacketError) {
+            return .packet(try serializer.deserialize(bytes.extracting(payload)), used: used)
+        } catch {
+            return .malformed(error, used: used)
         }
     }
 

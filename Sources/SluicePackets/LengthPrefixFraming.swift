@@ -1,4 +1,6 @@
 // Frames that begin with their length, as an integer of fixed width. Floor 3; pure.
+//
+// Inlinable, for a step has errors in it, which to pass on costs more than to find a frame.
 
 public import SluiceStreams
 
@@ -15,6 +17,8 @@ public struct LengthPrefixFraming: Framing {
     public let limit: Int
     /// Whether the length counts the prefix itself.
     public let includesPrefix: Bool
+    /// What the prefix of the frame in progress says, before the payload is there.
+    @usableFromInline var announced = 0
 
     /// Frames whose length is a `T`.
     ///
@@ -38,6 +42,8 @@ public struct LengthPrefixFraming: Framing {
     }
 
     /// Reads the length once it is there, and waits for as much.
+    @inlinable
+    @inline(__always)
     public mutating func nextFrame(in bytes: RawSpan) -> FramingStep {
         let count = bytes.byteCount
         guard count >= width else { return .more(missing: width - count, used: 0) }
@@ -54,30 +60,44 @@ public struct LengthPrefixFraming: Framing {
         return .frame(width..<end, used: end)
     }
 
-    private func length(in bytes: RawSpan) -> UInt64 {
-        var length: UInt64 = 0
-        for index in 0..<width {
-            let byte = UInt64(bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self))
-            switch endianness {
-            case .big: length = length << 8 | byte
-            case .little: length |= byte << UInt64(8 * index)
-            }
+    @inlinable
+    func length(in bytes: RawSpan) -> UInt64 {
+        switch width {
+        case 1: UInt64(bytes.unsafeLoad(fromByteOffset: 0, as: UInt8.self))
+        case 2: UInt64(ordered(bytes.unsafeLoadUnaligned(as: UInt16.self)))
+        case 4: UInt64(ordered(bytes.unsafeLoadUnaligned(as: UInt32.self)))
+        default: ordered(bytes.unsafeLoadUnaligned(as: UInt64.self))
         }
-        return length
     }
 
-    /// A gap for the length.
-    public func open(_ output: inout PacketOutput, size: Int?) {
-        _ = output.appendGap(width)
+    @inlinable
+    func ordered<T: FixedWidthInteger>(_ integer: T) -> T {
+        switch endianness {
+        case .big: T(bigEndian: integer)
+        case .little: T(littleEndian: integer)
+        }
     }
 
-    /// Fills the length in.
-    public func seal(_ output: inout PacketOutput, payload: Int) throws(PacketError) {
+    /// The length if it is known, else something in its place.
+    @inlinable
+    public mutating func open(_ output: inout PacketOutput, size: Int?) {
+        announced = min(max(0, size ?? 0), limit)
+        output.append(bits: prefix(announced), width: width, endianness)
+    }
+
+    /// Corrects the length if it was not known or not true.
+    @inlinable
+    public mutating func seal(_ output: inout PacketOutput, payload: Int) throws(PacketError) {
         let length = output.count - payload
+        if length == announced { return }
         guard length <= limit else {
             throw .unencodable("a frame of \(length) bytes is over the limit of \(limit)")
         }
-        let value = UInt64(includesPrefix ? length + width : length)
-        output.fill(payload - width, with: value, width: width, endianness)
+        output.fill(payload - width, with: prefix(length), width: width, endianness)
+    }
+
+    @inlinable
+    func prefix(_ length: Int) -> UInt64 {
+        UInt64(includesPrefix ? length + width : length)
     }
 }

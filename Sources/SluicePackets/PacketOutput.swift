@@ -80,10 +80,8 @@ public struct PacketOutput: ~Copyable {
     /// Appends the lowest `width` bytes of an integer, 1 to 8.
     public mutating func append(bits: UInt64, width: Int, _ endianness: Endianness) {
         precondition(width > 0 && width <= 8, "an integer has 1 to 8 bytes")
-        withUnsafeBytes(of: bits.ordered(width: width, endianness)) {
-            queue.pointee.append(
-                UnsafeRawBufferPointer(rebasing: $0.prefix(width)), pool: &pool.pointee)
-        }
+        queue.pointee.append(
+            bits.ordered(width: width, endianness), width: width, pool: &pool.pointee)
     }
 
     // MARK: Going back
@@ -167,7 +165,7 @@ extension UInt64 {
     /// So that the first `width` bytes in memory are the integer's in this order.
     fileprivate func ordered(width: Int, _ endianness: Endianness) -> UInt64 {
         switch endianness {
-        case .big: (self << UInt64(64 - 8 * width)).bigEndian
+        case .big: (self &<< UInt64(64 &- 8 &* width)).bigEndian
         case .little: littleEndian
         }
     }

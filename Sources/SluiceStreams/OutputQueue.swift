@@ -61,6 +61,17 @@ package struct OutputQueue {
         count &+= 1
     }
 
+    /// Queues the first `width` bytes of an integer as it lies in memory, 1 to 8.
+    package mutating func append(_ bits: UInt64, width: Int, pool: inout BlockPool) {
+        assert(width > 0 && width <= 8)
+        if capacity &- end < 8 { makeRoom(8, pool: &pool) }
+        guard let block else { preconditionFailure("a block was just taken") }
+        // All eight, for what is too much is overwritten by what comes next.
+        block.storeBytes(of: bits, toByteOffset: end, as: UInt64.self)
+        end &+= width
+        count &+= width
+    }
+
     /// Queues an array by reference, without a copy.
     package mutating func append(referencing array: [UInt8]) {
         guard !array.isEmpty else { return }
