@@ -2,33 +2,45 @@
 //
 //   swift run UDPTime [port]                  prints "listening on 127.0.0.1:8890"; port 0 takes a
 //                                             free one
-//   printf utc | nc -u -w1 127.0.0.1 8890     2026-11-21T15:55:18Z
+//   printf '%-20s' utc | nc -u -w1 127.0.0.1 8890     2026-11-21T15:55:18Z
 //
 // unix answers the seconds since 1970, utc the date and time, count how many questions this client
-// has asked. Whatever else comes is not answered: sources can be forged, and somebody else's answer
-// is no question. A client that asks nothing for a minute is forgotten.
+// has asked. A question is padded with spaces to the size of its answer at least: sources can be
+// forged, and a service whose answers are longer than what they answer multiplies a flood that
+// somebody else gets. One that is too short for its answer is not answered, and nor is whatever
+// else comes: somebody else's answer is no question. A client that asks nothing for a minute is
+// forgotten.
 
 import Glibc
 import Sluice
 
-enum Question: String, Sendable {
-    case unix, utc, count
+struct Question: Sendable {
+    enum Kind: String, Sendable {
+        case unix, utc, count
+    }
+
+    var kind: Kind
+    /// Bytes with the padding: the longest answer there may be.
+    var size: Int
 }
 
 /// Questions in, answers out, as text.
 struct Questions: Serializer {
     func deserialize(_ bytes: RawSpan) throws(PacketError) -> Question {
         let text = try TextSerializer().deserialize(bytes)
-        guard let question = Question(rawValue: text) else { throw .malformed("no question") }
-        return question
+        let (word, padding) = (text.prefix { $0 != " " }, text.drop { $0 != " " })
+        guard let kind = Question.Kind(rawValue: String(word)), padding.allSatisfy({ $0 == " " })
+        else { throw .malformed("no question") }
+        return Question(kind: kind, size: bytes.byteCount)
     }
 
     func serialize(_ question: Question, into output: inout PacketOutput) throws(PacketError) {
-        output.append(question.rawValue)
+        output.append(question.kind.rawValue)
+        for _ in 0..<max(0, question.size - output.count) { output.append(byte: 32) }
     }
 }
 
-func answer(_ question: Question, number: Int) -> String {
+func answer(_ question: Question.Kind, number: Int) -> String {
     var now = time(nil)
     switch question {
     case .unix: return "\(now)"
@@ -49,7 +61,8 @@ func serve(_ client: DatagramConversation<String, Question>) async throws {
             let question = try await withTimeout(.seconds(60)) { try await client.receive() }
             guard let question else { return }  // the server shuts down
             number += 1
-            try await client.send(answer(question, number: number))
+            let answer = answer(question.kind, number: number)
+            if answer.utf8.count <= question.size { try await client.send(answer) }
         } catch PacketError.malformedDatagram {
             continue  // what makes no sense is not answered
         } catch PacketError.stream(.timedOut) {

@@ -15,7 +15,7 @@ import Testing
             def say(self, text):
                 self.socket.sendto(text, server)
             def ask(self, text):
-                self.say(text)
+                self.say(text.ljust(20))
                 answer, source = self.socket.recvfrom(100)
                 assert source == server, source
                 return answer.decode()
@@ -68,11 +68,30 @@ import Testing
             """)
     }
 
+    // Each question that is too short is counted, and comes before one that is answered: had it
+    // been answered, that would have come first.
+    @Test func `an answer is never longer than its question`() async throws {
+        try await expectOK(
+            """
+            forger = Client()
+            for short in b"unix", b"unix     ", b"utc", b"utc".ljust(19):
+                forger.say(short)
+            assert forger.ask(b"count") == "5"
+            for exact in b"unix".ljust(10), b"utc".ljust(20), b"count":
+                forger.say(exact)
+                answer = forger.socket.recv(100)
+                assert 0 < len(answer) <= len(exact), (exact, answer)
+            for bad in b" utc".ljust(20), b"utc\\0".ljust(20), b"utc utc".ljust(20):
+                forger.say(bad)
+            assert forger.ask(b"count") == "9"
+            """)
+    }
+
     @Test func `a client that is gone before its answers harms nobody`() async throws {
         try await expectOK(
             """
             gone, ann = Client(), Client()
-            for _ in range(10): gone.say(b"utc")
+            for _ in range(10): gone.say(b"utc".ljust(20))
             gone.socket.close()
             assert [ann.ask(b"count") for _ in range(3)] == ["1", "2", "3"]
             """)
