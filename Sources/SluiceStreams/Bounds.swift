@@ -27,6 +27,8 @@ package enum StreamBounds {
     /// Descriptors kept open for one stream until its peer takes them: four full messages. The
     /// same for a datagram socket, and for those that came there and were not received.
     package static let descriptorsQueued = 1_012
+    /// How long a stream rests when the kernel has too many descriptors on their way.
+    package static let passingRestNanoseconds: UInt64 = 10_000_000
     /// Bytes of input dropped after our end was sent, before the connection is closed anyway.
     package static let lingerBytes: Int32 = 1 << 20
     /// More output than this a peer takes bit by bit, TCP's first window; less at once.

@@ -20,6 +20,8 @@ final class PassingOutput {
     private var head = 0
     /// What the kernel had against the newest message, whose sender is told.
     private(set) var refusal: Int32?
+    /// Armed while the kernel has too many descriptors on their way to take more.
+    var retryTimer: TimerToken = 0
 
     /// Descriptors kept open here.
     private(set) var descriptorsKept = 0

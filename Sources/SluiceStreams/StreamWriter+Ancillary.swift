@@ -9,16 +9,21 @@ extension StreamWriter {
     ///
     /// What was written before leaves first, what is written later comes behind. If the kernel
     /// takes only a part of the bytes, the rest follows. Descriptors that cannot leave at once are
-    /// duplicated: when this call has returned, the caller may close its own.
+    /// duplicated: when this call has returned, the caller may close its own. Of those the kernel
+    /// is asked again while it has too many on their way (`ETOOMANYREFS`). What else it has against
+    /// data that had to wait, such as credentials that are no longer true, ends the output with
+    /// ``StreamError/reset(errno:)``: nothing of it and nothing behind it leaves, since its bytes
+    /// without it would mean something else.
     ///
     /// - Parameters:
     ///   - bytes: 1 or more, unless there is nothing else to send.
     ///   - ancillary: at most ``Ancillary/descriptorsMax`` descriptors.
     /// - Throws: ``StreamError/unsupported(_:)`` if this is no Unix socket,
     ///   ``StreamError/tooManyDescriptors(_:limit:)``; ``StreamError/system(_:)`` with what the
-    ///   kernel has against the ancillary data: `EBADF`, `EPERM` for untrue credentials, `EMFILE`
-    ///   if they cannot be duplicated; else as ``write(_:)-([UInt8])``. In each case nothing of it
-    ///   was queued, and but for `closed` and its kin the stream stays usable.
+    ///   kernel has against the ancillary data at once: `EBADF`, `EPERM` for untrue credentials,
+    ///   `ETOOMANYREFS`, `EMFILE` if they cannot be duplicated; else as ``write(_:)-([UInt8])``. In
+    ///   each case nothing of it was queued, and but for `closed` and its kin the stream stays
+    ///   usable.
     public func write(_ bytes: [UInt8], ancillary: Ancillary) throws(StreamError) {
         preconditionOnLoop("write", twin: "send")
         try transport.checkPassing(ancillary)

@@ -60,7 +60,7 @@ extension Transport {
     private func takeBack(_ count: Int) {
         state.pointee.output.removeLast(count, pool: &loop.state.pointee.blocks)
         state.pointee.passing?.removeLast()
-        if state.pointee.passing?.isEmpty == true { state.pointee.passing = nil }
+        if state.pointee.passing?.isEmpty == true { endPassing() }
     }
 
     /// `transmit`, with what is tied to the next byte.
@@ -74,9 +74,38 @@ extension Transport {
         let taken = control.withUnsafeBytes { transmit(pieces, count: count, control: $0) }
         if taken > 0 {
             passing.left(sent: sent &+ UInt64(taken))
-            if passing.isEmpty { state.pointee.passing = nil }
+            if passing.isEmpty { endPassing() }
         }
         return taken
+    }
+
+    /// The kernel refuses a call while ancillary data is on its way. False if that ends the output:
+    /// the sender of data that had to wait was told that it is queued, and what the peer would get
+    /// without it means something else.
+    @inline(never)
+    final func refused(_ errno: Int, _ passing: PassingOutput) -> Bool {
+        if passing.refuses(errno, sent: state.pointee.bytesSent) { return true }
+        // Until somebody receives some of those on their way, which nothing tells; unix(7).
+        guard errno == Int(ETOOMANYREFS) else { return false }
+        state.pointee.writable.blocked()
+        if passing.retryTimer == 0 {
+            passing.retryTimer = loop.arm(
+                self, purpose: TransportTimer.passing.rawValue,
+                deadline: loop.now() &+ StreamBounds.passingRestNanoseconds)
+        }
+        return true
+    }
+
+    final func passingTimerFired() {
+        state.pointee.passing?.retryTimer = 0
+        outputBecameReady()
+    }
+
+    /// No ancillary data is on its way any more.
+    final func endPassing() {
+        guard let passing = state.pointee.passing else { return }
+        loop.disarm(passing.retryTimer)
+        state.pointee.passing = nil
     }
 
     // MARK: In

@@ -89,7 +89,7 @@ extension Transport {
             guard sent > 0 else {
                 if sent == -Int(EAGAIN) {
                     state.pointee.writable.blocked()
-                } else if passing?.refuses(-sent, sent: state.pointee.bytesSent) != true {
+                } else if passing.map({ refused(-sent, $0) }) != true {
                     outputFailed(-sent)
                 }
                 break
@@ -158,7 +158,7 @@ extension Transport {
     final func failOutput(_ reason: EndReason) {
         if state.pointee.outputFailure == nil { state.pointee.outputFailure = reason }
         state.pointee.output.removeAll(to: &loop.state.pointee.blocks)
-        state.pointee.passing = nil
+        endPassing()
         disarmStallTimer()
         let waits = state.pointee.outputWaits
         state.pointee.outputWaits = []

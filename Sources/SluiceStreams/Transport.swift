@@ -211,6 +211,7 @@ package class Transport: LoopMember, @unchecked Sendable {
         case .stall: stallTimerFired()
         case .close: closeTimerFired()
         case .read: readTimerFired()
+        case .passing: passingTimerFired()
         case nil: break
         }
     }
@@ -264,6 +265,7 @@ enum TransportTimer: UInt32 {
     case stall = 1
     case close = 2
     case read = 3
+    case passing = 4
 }
 
 /// Whoever has to know that a transport has closed: a server.

@@ -270,6 +270,64 @@ import Testing
         }
     }
 
+    @Test func `descriptors that waited are tried again while too many are on their way`()
+        async throws
+    {
+        let faults = FaultTable()
+        try await withRawPeer(faults: faults) { stream, raw in
+            let pipe = try WatchedPipe()
+            faults.fail(CF_SENDMSG, with: EAGAIN)
+            try stream.writer.write(
+                bytes("kept"), ancillary: Ancillary(descriptors: [pipe.writing]))
+            pipe.closeWriting()
+            try stream.writer.write("later")
+            faults.fail(CF_SENDMSG, with: ETOOMANYREFS, times: 3)
+            try await stream.writer.flush()
+            let arrived = try await drain(raw, until: 9)
+            #expect(arrived.bytes == bytes("keptlater") && arrived.places == [0])
+            for descriptor in arrived.descriptors { close(descriptor) }
+            #expect(pipe.isForgotten)
+            #expect(faults.counts(CF_SENDMSG).injected == 4)
+            // While it rests nothing keeps the stream from ending.
+            let dropped = try WatchedPipe()
+            faults.fail(CF_SENDMSG, with: EAGAIN)
+            try stream.writer.write(
+                bytes("kept"), ancillary: Ancillary(descriptors: [dropped.writing]))
+            faults.fail(CF_SENDMSG, with: ETOOMANYREFS, times: .max)
+            try await eventually("it is refused") { faults.counts(CF_SENDMSG).injected > 6 }
+            await stream.writer.abort()
+            dropped.closeWriting()
+            #expect(dropped.isForgotten)
+        }
+    }
+
+    /// Whoever sent it has been told that it is queued, so all that can be told is the end.
+    @Test(arguments: [EPERM, EINVAL, ESRCH])
+    func `what the kernel has against data that waited ends the output, and says so`(
+        _ errno: Int32
+    ) async throws {
+        let faults = FaultTable()
+        try await withRawPeer(faults: faults) { stream, raw in
+            let pipe = try WatchedPipe()
+            try stream.writer.write("before")
+            try await stream.writer.flush()
+            faults.fail(CF_SENDMSG, with: EAGAIN)
+            try stream.writer.write(
+                bytes("refused"), ancillary: Ancillary(descriptors: [pipe.writing]))
+            pipe.closeWriting()
+            try stream.writer.write("behind")
+            faults.fail(CF_SENDMSG, with: errno)
+            await #expect(throws: StreamError.reset(errno: errno)) {
+                try await stream.writer.flush()
+            }
+            #expect(throws: StreamError.reset(errno: errno)) { try stream.writer.write("x") }
+            #expect(pipe.isForgotten)
+            await stream.writer.close()
+            #expect(try raw.receive().bytes == bytes("before"))
+            #expect((try? raw.receive().bytes) ?? [] == [])
+        }
+    }
+
     // MARK: Unasked for
 
     /// recv(2) stops behind a message with descriptors: less than asked for, with more behind it.
