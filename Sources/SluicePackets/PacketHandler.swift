@@ -26,7 +26,8 @@ public protocol PacketHandler<Sent, Received>: Sendable {
     /// A client has come. It may receive and send, with a deadline by `withTimeout`; a packet that
     /// it does not receive is handled.
     ///
-    /// - Returns: the session, for the other methods. When it throws, nothing else is called.
+    /// - Returns: the session, for the other methods. When it throws, nothing else is called; what
+    ///   it throws because this side has closed meanwhile is reported to nobody.
     func connected(_ connection: StreamEndpoint<Sent, Received>) async throws -> Session
 
     /// A packet has come. The method may receive those that belong to it, and the next one is
@@ -77,48 +78,87 @@ extension PacketHandler where Session == Void {
 }
 
 extension PacketHandler {
-    /// A connection's whole life.
-    @usableFromInline
+    /// A connection's whole life, as a task of its loop.
+    ///
+    /// Inlinable, so that it is specialised for the service: what is generic asks for its types and
+    /// keeps them in its frame. Its parts are out of line, so that a connection that waits, which
+    /// it does here, has nothing of theirs on its task: all its frames fit into one slab then.
+    @inlinable
     nonisolated(nonsending) func serve(
         _ connection: StreamEndpoint<Sent, Received>
     ) async throws {
-        var session = try await connected(connection)
+        var session: Session
         do {
-            while try await handleNext(connection, &session) {}
+            session = try await connected(connection)
         } catch {
-            // What this side did is no error: a read may be waiting while another task closes.
-            let isOwnEnd = connection.writer.isClosing && (error as? PacketError)?.isOwnEnd == true
-            await disconnected(connection, session, isOwnEnd ? nil : error)
-            if isOwnEnd { return }
+            if connection.writer.isOwnEnd(error) { return }
             throw error
         }
-        await disconnected(connection, session, nil)
+        do {
+            repeat {
+                await connection.receiver.waitForOutcome()
+            } while try await handleArrived(connection, &session)
+        } catch {
+            return try await leave(connection, session, error)
+        }
+        try await leave(connection, session, nil)
     }
 
-    /// Receives and handles one packet, or one that makes no sense. False at the end.
-    private nonisolated(nonsending) func handleNext(
+    /// Handles what the wait has come to and whatever else is buffered. False at the end.
+    @inlinable
+    @inline(never)
+    nonisolated(nonsending) func handleArrived(
         _ connection: StreamEndpoint<Sent, Received>, _ session: inout Session
     ) async throws -> Bool {
-        let packet: Received?
-        do throws(PacketError) {
-            packet = try await connection.receive()
-        } catch {
-            guard error.isPassedOver else { throw error }
-            try await handle(error, connection, &session)
-            return true
+        var isFirst = true
+        while true {
+            let packet: Received?
+            do throws(PacketError) {
+                packet =
+                    isFirst
+                    ? try connection.receiver.takeOutcome()
+                    : try connection.receiver.nextBuffered()
+                if packet == nil { return !isFirst }
+                isFirst = false
+            } catch {
+                guard error.isPassedOver else { throw error }
+                isFirst = false
+                try await handle(error, connection, &session)
+                continue
+            }
+            if let packet { try await handle(packet, connection, &session) }
         }
-        guard let packet else { return false }
-        try await handle(packet, connection, &session)
-        return true
+    }
+
+    /// Tells the service that it is over, and throws what is somebody's failure.
+    @inlinable
+    @inline(never)
+    nonisolated(nonsending) func leave(
+        _ connection: StreamEndpoint<Sent, Received>, _ session: Session, _ error: (any Error)?
+    ) async throws {
+        let failure = error.flatMap { connection.writer.isOwnEnd($0) ? nil : $0 }
+        await disconnected(connection, session, failure)
+        if let failure { throw failure }
+    }
+}
+
+extension StreamWriter {
+    /// Whether an error says no more than that this side has ended the stream, which is none: a
+    /// read may be waiting while another task closes.
+    @usableFromInline
+    func isOwnEnd(_ error: any Error) -> Bool {
+        guard isClosing else { return false }
+        switch error {
+        case PacketError.stream(.closed), PacketError.stream(.aborted): return true
+        case StreamError.closed, StreamError.aborted: return true
+        default: return false
+        }
     }
 }
 
 extension PacketError {
-    /// Whether it says that this side has ended the stream.
-    fileprivate var isOwnEnd: Bool { self == .stream(.closed) || self == .stream(.aborted) }
-
     /// Whether the receive after it goes on.
-    fileprivate var isPassedOver: Bool {
+    @usableFromInline var isPassedOver: Bool {
         switch self {
         case .malformed, .limitExceeded: true
         default: false

@@ -62,14 +62,22 @@ public final class StreamReceiver<Received: Sendable>: @unchecked Sendable {
     ///   ``PacketError/busy``; ``PacketError/stream(_:)`` for errors of the stream.
     @inlinable
     public nonisolated(nonsending) func receive() async throws(PacketError) -> Received? {
-        if reader.mayDecodeBuffered(), let packet = try nextPacket(reader) {
-            return packet
-        }
+        if let packet = try nextBuffered() { return packet }
         // What waits is not generic, so that the task of an idle endpoint stays small.
         guard reader.isHome(#isolation) else { return try await receiveFromElsewhere() }
         await reader.decode(attempt)
         return try takeOutcome()
     }
+
+    /// Another packet, if one is buffered whole and it is this task's turn.
+    @inlinable
+    func nextBuffered() throws(PacketError) -> Received? {
+        reader.mayDecodeBuffered() ? try nextPacket(reader) : nil
+    }
+
+    /// The wait of a receive, from a task of the loop: what it comes to is for `takeOutcome`.
+    @inlinable
+    nonisolated(nonsending) func waitForOutcome() async { await reader.decode(attempt) }
 
     /// All packets up to the end; continues after a `break`. One consumer.
     @inlinable

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """An idle connection costs at most 2,560 bytes of the server's memory, an idle packet endpoint at
-most 3,072: EchoServer and an endpoint that echoes lines, built to run.
+most 3,072, with a closure for its handler or a service's methods: EchoServer and endpoints that
+echo lines, built to run.
 
 5,000 clients send a line each, get it back, and stay; of endpoints 10,000, if the descriptor limit
 allows. What a suspended handler keeps is one task slab; a frame that grows by a few bytes too much
@@ -37,7 +38,9 @@ def main():
     raise_descriptor_limit()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     measure(build_example("EchoServer"), ["0"], 5_000, 2_560, "a connection")
-    measure(build_program("Endpoints"), [], min(9_800, limit - 500), 3_072, "an endpoint")
+    clients = min(9_800, limit - 500)
+    measure(build_program("Endpoints"), [], clients, 3_072, "an endpoint")
+    measure(build_program("Handlers"), [], clients, 3_072, "a service's endpoint")
 
 
 if __name__ == "__main__":

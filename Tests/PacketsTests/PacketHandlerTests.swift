@@ -62,6 +62,35 @@ private struct Diary: PacketHandler {
     }
 }
 
+/// Another task ends the connection while the login waits.
+private struct ClosingDoor: PacketHandler {
+    let closes: Bool
+    let events = Shared<[String]>([])
+
+    func connected(_ connection: StreamEndpoint<String, String>) async throws {
+        events.append("let in")
+        let ending = connection.loop.spawn {
+            await settle()
+            if closes { await connection.close() } else { await connection.abort() }
+        }
+        defer { ending.cancel() }
+        _ = try await connection.receive()
+        events.append("received")
+    }
+
+    func handle(
+        _ packet: String, _ connection: StreamEndpoint<String, String>, _ session: inout Void
+    ) async throws {
+        events.append("handled")
+    }
+
+    func disconnected(
+        _ connection: StreamEndpoint<String, String>, _ session: Void, _ error: (any Error)?
+    ) async {
+        events.append("left")
+    }
+}
+
 @Suite struct PacketHandlerTests {
     private func serving(
         _ diary: Diary, report: @escaping @Sendable (Report) -> Void = { _ in },
@@ -174,6 +203,26 @@ private struct Diary: PacketHandler {
             await client.abort()
         }
         #expect(reports.value.isEmpty)
+    }
+
+    @Test(arguments: [true, false])
+    func `a login that ends because this side closes or aborts is reported to nobody`(
+        _ closes: Bool
+    ) async throws {
+        let reports = Shared<[Report]>([])
+        let door = ClosingDoor(closes: closes)
+        try await withLoop { _ in
+            var options = ServerOptions()
+            options.report = { reports.append($0) }
+            let server = try await startServer(
+                port: 0, codec: LineCodec.lines(), options: options, service: door)
+            let client = try await connect(server)
+            _ = try? await client.receive()
+            try await waitUntil { await server.statistics().closed == 1 }
+            await client.close()
+            await server.shutdown(grace: .seconds(10))
+        }
+        #expect(reports.value.isEmpty && door.events.value == ["let in"])
     }
 
     @Test func `a login that throws calls nothing else`() async throws {
