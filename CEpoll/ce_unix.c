@@ -150,22 +150,6 @@ fail:
     return result;
 }
 
-int ce_listen_unix(struct ce_reactor *reactor, const struct ce_address *address,
-                   const struct ce_listen_options *options, uint32_t mode,
-                   struct ce_file_id *bound, const char **call) {
-    const char *step;
-    struct place place;
-    int result = enter_place(reactor, address, &place, &step);
-    if (result == 0) {
-        result = make_room(reactor, address, &place, &step);
-        if (result == 0)
-            result = take_place(reactor, address, options, mode, &place, bound, &step);
-        leave_place(reactor, &place);
-    }
-    if (result < 0 && call != NULL) *call = step;
-    return result;
-}
-
 // File and mode, for a socket that needs no listening.
 static int take_place_as_datagram(struct ce_reactor *reactor, int fd,
                                   const struct ce_address *address, uint32_t mode,
@@ -191,19 +175,34 @@ fail:
     return result;
 }
 
-int ce_bind_datagram_unix(struct ce_reactor *reactor, int fd, const struct ce_address *address,
-                          uint32_t mode, struct ce_file_id *bound, const char **call) {
+// Takes the address's place: with options for a new listener, else for `fd`, a datagram socket.
+static int settle(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                  const struct ce_listen_options *options, uint32_t mode,
+                  struct ce_file_id *bound, const char **call) {
     const char *step;
     struct place place;
     int result = enter_place(reactor, address, &place, &step);
     if (result == 0) {
         result = make_room(reactor, address, &place, &step);
         if (result == 0)
-            result = take_place_as_datagram(reactor, fd, address, mode, &place, bound, &step);
+            result = options != NULL
+                ? take_place(reactor, address, options, mode, &place, bound, &step)
+                : take_place_as_datagram(reactor, fd, address, mode, &place, bound, &step);
         leave_place(reactor, &place);
     }
     if (result < 0 && call != NULL) *call = step;
     return result;
+}
+
+int ce_listen_unix(struct ce_reactor *reactor, const struct ce_address *address,
+                   const struct ce_listen_options *options, uint32_t mode,
+                   struct ce_file_id *bound, const char **call) {
+    return settle(reactor, -1, address, options, mode, bound, call);
+}
+
+int ce_bind_datagram_unix(struct ce_reactor *reactor, int fd, const struct ce_address *address,
+                          uint32_t mode, struct ce_file_id *bound, const char **call) {
+    return settle(reactor, fd, address, NULL, mode, bound, call);
 }
 
 int ce_unlink_file(struct ce_reactor *reactor, const struct ce_address *address,
