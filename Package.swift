@@ -18,6 +18,13 @@ let cSettings: [CSetting] =
         .treatAllWarnings(as: .error),
     ] : []
 
+/// A program in a folder of its name, with Sluice and these.
+func example(_ name: String, _ dependencies: Target.Dependency...) -> Target {
+    .executableTarget(
+        name: name, dependencies: ["Sluice"] + dependencies, path: "Examples/\(name)",
+        swiftSettings: swiftSettings)
+}
+
 let package = Package(
     name: "Sluice",
     products: [
@@ -71,30 +78,14 @@ let package = Package(
             exclude: ["include", "sluice.c"], swiftSettings: swiftSettings),
 
         // Examples, each run by a test.
-        .executableTarget(
-            name: "EchoServer", dependencies: ["Sluice"], path: "Examples/EchoServer",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "LineChat", dependencies: ["Sluice"], path: "Examples/LineChat",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "TCPProxy", dependencies: ["Sluice"], path: "Examples/TCPProxy",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "FileReceiver", dependencies: ["Sluice"], path: "Examples/FileReceiver",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "JSONLines", dependencies: ["Sluice", "SluiceJSON"], path: "Examples/JSONLines",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "MiniRedis", dependencies: ["Sluice"], path: "Examples/MiniRedis",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "DescriptorPass", dependencies: ["Sluice"], path: "Examples/DescriptorPass",
-            swiftSettings: swiftSettings),
-        .executableTarget(
-            name: "UDPTime", dependencies: ["Sluice"], path: "Examples/UDPTime",
-            swiftSettings: swiftSettings),
+        example("EchoServer"),
+        example("LineChat"),
+        example("TCPProxy"),
+        example("FileReceiver"),
+        example("JSONLines", "SluiceJSON"),
+        example("MiniRedis"),
+        example("DescriptorPass"),
+        example("UDPTime"),
         .target(
             name: "EmbedInCService", dependencies: ["Sluice", "SluiceC"],
             path: "Examples/EmbedInC/service", swiftSettings: swiftSettings),

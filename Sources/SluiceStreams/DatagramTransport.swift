@@ -144,12 +144,11 @@ package final class DatagramTransport: LoopMember, @unchecked Sendable {
             let result = ce_get_option(loop.reactor, fd, Int32(IPPROTO_UDP), udpSegment, &size)
             state.pointee.joins = result == 0
         }
-        loop.admit(self)
-        let interest = CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue | CE_EDGE.rawValue
-        let result = ce_add(loop.reactor, fd, interest, token)
-        if result < 0 {
+        do throws(SystemError) {
+            try enter(fd, for: CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue)
+        } catch {
             close(.closed)
-            throw SystemError(call: "epoll_ctl", errno: result)
+            throw error
         }
     }
 

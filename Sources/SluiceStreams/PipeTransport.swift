@@ -24,19 +24,14 @@ final class PipeTransport: Transport, @unchecked Sendable {
         self.fd = fd
         self.direction = direction
         super.init(loop: loop, settings: settings)
-        loop.admit(self)
-        var call = "fcntl"
-        var result = ce_adopt(loop.reactor, fd)
-        if result == 0 {
-            call = "epoll_ctl"
-            let want = direction == .reading ? CE_WANT_IN.rawValue : CE_WANT_OUT.rawValue
-            result = ce_add(loop.reactor, fd, want | CE_EDGE.rawValue, token)
-        }
-        if result < 0 {
-            loop.dismiss(self)
+        do throws(SystemError) {
+            let result = ce_adopt(loop.reactor, fd)
+            if result < 0 { throw SystemError(call: "fcntl", errno: result) }
+            try enter(fd, for: direction == .reading ? CE_WANT_IN.rawValue : CE_WANT_OUT.rawValue)
+        } catch {
             ce_close(loop.reactor, fd)
             self.fd = -1
-            throw SystemError(call: call, errno: result)
+            throw error
         }
         switch direction {
         case .reading: becomeReadOnly()

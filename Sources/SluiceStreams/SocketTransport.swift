@@ -10,6 +10,19 @@ let readinessHangUp = CE_HANG_UP.rawValue
 let readinessError = CE_ERROR.rawValue
 let readinessUrgent = CE_URGENT.rawValue
 
+extension LoopMember {
+    /// Becomes the loop's member with a descriptor, registered edge-triggered for these directions
+    /// and hang-up; none if it throws, and the descriptor stays open.
+    func enter(_ fd: Int32, for interest: UInt32) throws(SystemError) {
+        loop.admit(self)
+        let result = ce_add(loop.reactor, fd, interest | CE_EDGE.rawValue, token)
+        if result < 0 {
+            loop.dismiss(self)
+            throw SystemError(call: "epoll_ctl", errno: result)
+        }
+    }
+}
+
 // @unchecked Sendable by Transport.
 final class SocketTransport: Transport, @unchecked Sendable {
     /// -1 once closed.
@@ -36,14 +49,12 @@ final class SocketTransport: Transport, @unchecked Sendable {
         self.remote = remote
         isUnix = (remote ?? local)?.isUnix ?? false
         super.init(loop: loop, settings: settings)
-        loop.admit(self)
-        let interest = CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue | CE_EDGE.rawValue
-        let result = ce_add(loop.reactor, fd, interest, token)
-        if result < 0 {
-            loop.dismiss(self)
+        do throws(SystemError) {
+            try enter(fd, for: CE_WANT_IN.rawValue | CE_WANT_OUT.rawValue)
+        } catch {
             ce_close(loop.reactor, fd)
             self.fd = -1
-            throw SystemError(call: "epoll_ctl", errno: result)
+            throw error
         }
     }
 
