@@ -120,16 +120,14 @@ package final class DatagramTransport: LoopMember, @unchecked Sendable {
 
     /// Takes over a bound or connected descriptor, also when it throws (it is closed then).
     init(
-        fd: Int32, loop: EventLoop, settings: DatagramSettings, remote: SocketAddress?,
-        file: ce_file_id?
+        fd: Int32, loop: EventLoop, settings: DatagramSettings, local: SocketAddress,
+        remote: SocketAddress?, file: ce_file_id?
     ) throws(SystemError) {
         self.fd = fd
         self.settings = settings
         self.remote = remote
         self.file = file
-        var address = ce_address()
-        _ = ce_local_address(loop.reactor, fd, &address)
-        local = SocketAddress(address) ?? .unnamed
+        self.local = local
         isInternet = local.datagramBytesMax != nil
         var buffer: Int32 = 0
         _ = ce_get_option(loop.reactor, fd, SOL_SOCKET, SO_SNDBUF, &buffer)

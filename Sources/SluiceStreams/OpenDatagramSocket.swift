@@ -180,11 +180,7 @@ private func openNow(
         var shim = remote.shimAddress
         let result = ce_connect_datagram(loop.reactor, fd, &shim)
         if result < 0 {
-            if let file {
-                var own = bound.shimAddress
-                _ = ce_unlink_file(loop.reactor, &own, file)
-            }
-            ce_close(loop.reactor, fd)
+            giveUp(fd, bound, file, loop)
             let error = SystemError(call: "connect", errno: result)
             return .failure(
                 .connectFailed(
@@ -192,11 +188,27 @@ private func openNow(
                     attempts: [ConnectAttempt(address: remote, error: error)]))
         }
     }
+    var local = ce_address()
+    let named = ce_local_address(loop.reactor, fd, &local)
+    if named < 0 {
+        giveUp(fd, bound, file, loop)
+        return .failure(.system(SystemError(call: "getsockname", errno: named)))
+    }
     do throws(SystemError) {
         return .success(
             try DatagramTransport(
-                fd: fd, loop: loop, settings: settings, remote: remote, file: file))
+                fd: fd, loop: loop, settings: settings, local: SocketAddress(local) ?? .unnamed,
+                remote: remote, file: file))
     } catch { return .failure(.system(error)) }
+}
+
+/// Closes a socket that was bound, and removes its file.
+private func giveUp(_ fd: Int32, _ bound: SocketAddress, _ file: ce_file_id?, _ loop: EventLoop) {
+    if let file {
+        var own = bound.shimAddress
+        _ = ce_unlink_file(loop.reactor, &own, file)
+    }
+    ce_close(loop.reactor, fd)
 }
 
 private func bind(

@@ -9,6 +9,7 @@ extension Scenario {
         echo, chat, unixPath, abstractName, severalHosts, inheritedDescriptor, cappedChurn,
         shutdownWithGrace, endings, droppedHandles, raceOfAddresses, proxy, adoptedPipes,
         adoptedSockets, detachedStream, bulkBothWays, deadlines,
+        datagrams,
     ]
 
     static let echo = Scenario(name: "an echo server") { stage in
