@@ -104,7 +104,7 @@ public struct PacketSequence<T: Sendable>: AsyncSequence, Sendable {
     let registration: BufferRegistration
 
     /// Takes packets one by one; all iterators share one position.
-    public struct Iterator: AsyncIteratorProtocol {
+    public struct Iterator: AsyncIteratorProtocol, Sendable {
         let registration: BufferRegistration
 
         /// The next packet; from any task. What was buffered is given before the end or an error.

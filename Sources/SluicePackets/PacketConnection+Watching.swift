@@ -126,7 +126,7 @@ public struct ConnectionPackets: AsyncSequence, Sendable {
     let connection: PacketConnection
 
     /// Takes packets one by one.
-    public struct Iterator: AsyncIteratorProtocol {
+    public struct Iterator: AsyncIteratorProtocol, Sendable {
         let consumer: PacketConsumer
 
         /// The next packet; from any task.

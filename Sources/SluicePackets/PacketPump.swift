@@ -212,7 +212,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     }
 
     /// Somebody else reads from the reader at present.
-    var isBusy: Bool { !isReading && reader?.isBeingRead == true }
+    var isBusy: Bool { !isReading && hookTask == nil && reader?.isBeingRead == true }
 
     func stopReading() {
         guard isReading, let reader else { return }
@@ -271,24 +271,30 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         reader?.isStreamClosed ?? true && writer?.isStreamClosed ?? true
     }
 
-    /// A stream has ended, perhaps with packets in its buffer that nobody has room for: those go to
-    /// the consumer when it asks; who waits for a packet now is told now.
+    /// A stream has ended, perhaps with packets in its buffer that somebody has no room for: those
+    /// are read when there is room, and who waits for a packet until then is told now.
     private func streamsMayHaveEnded() {
         if areStreamsClosed {
             let waits = closeWaits
             closeWaits = []
             for wait in waits { resume(wait, .ready) }
         }
-        guard ending == nil, let reader, reader.isStreamClosed, !mayRead else { return }
+        guard ending == nil, let reader, reader.isStreamClosed else { return }
         switch reader.failure {
         case nil, .closed?: end(.orderly)
         case .aborted?: end(.failed(.stream(.aborted)))
         case let error?:
+            guard isHeldUp else { return }
             endWatches(.failed(.stream(error)))
             for buffer in buffers where buffer.wait != nil {
                 end(buffer, .failed(.stream(error)))
             }
         }
+    }
+
+    /// Whether somebody who may never come is waited for before anything is read.
+    private var isHeldUp: Bool {
+        slot != nil || isListening || buffers.contains(where: \.isFull)
     }
 
     /// The connection's last user has gone: the streams end as if both halves were dropped.
