@@ -55,6 +55,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     /// Between the first attempt at a packet and its end.
     private(set) var isReading = false
+    private var isParked = false
     /// In `pump`: users' code that it calls may come back here.
     private var isInside = false
     private var isListed = false
@@ -106,6 +107,11 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     override func work(_ outcome: WaitOutcome) {
         isListed = false
+        if isParked, let reader, !reader.isPumpParked {
+            isParked = false
+            // What it throws the next attempt finds.
+            try? reader.parkEnded(outcome)
+        }
         if outcome == .closed { streamsMayHaveEnded() }
         pump()
     }
@@ -174,7 +180,8 @@ final class PacketPump: LoopMember, @unchecked Sendable {
                 goOnLater()
                 return nil
             case .blocked:
-                if reader.park(self) { return nil }
+                isParked = reader.park(self)
+                if isParked { return nil }
                 if loop.hasStopped {
                     end(.failed(.stream(.reactor(.stopped))))
                     return nil
@@ -216,7 +223,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     func stopReading() {
         guard isReading, let reader else { return }
-        isReading = false
+        (isReading, isParked) = (false, false)
         reader.unpark()
         reader.endPumping()
     }

@@ -52,9 +52,10 @@ extension PacketPump {
         // A copy: a predicate may register another watch, which is for later packets.
         for watch in watches where watch.outcome == nil && watch.isWanted(packet) {
             isSeen = true
-            end(watch, .success(packet))
+            finish(watch, .success(packet))
         }
         if isSeen {
+            watches.removeAll { $0.outcome != nil }
             areWatchersDue = true
             loop.listForFlush(self)
         }
@@ -62,14 +63,21 @@ extension PacketPump {
     }
 
     func endWatches(_ ending: PacketEnding) {
-        for watch in watches { end(watch, ending.error.map { .failure($0) } ?? .success(nil)) }
+        let ended = watches
+        watches = []
+        for watch in ended { finish(watch, ending.error.map { .failure($0) } ?? .success(nil)) }
     }
 
-    /// Ends a watch, whatever it has come to, and lets its task go on.
+    /// Ends one watch alone.
     func end(_ watch: WatchEntry, _ outcome: Result<(any Packet)?, PacketError>) {
         guard watch.outcome == nil else { return }
-        watch.outcome = outcome
         watches.removeAll { $0 === watch }
+        finish(watch, outcome)
+    }
+
+    /// Lets a watch's task go on with what it has come to.
+    private func finish(_ watch: WatchEntry, _ outcome: Result<(any Packet)?, PacketError>) {
+        watch.outcome = outcome
         loop.disarm(watch.timer)
         watch.timer = 0
         endWait(of: watch, .ready)
