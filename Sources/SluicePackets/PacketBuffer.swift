@@ -45,7 +45,7 @@ extension PacketPump {
         buffer.packets.append(packet, bytes: 0)
         guard buffer.wait != nil else { return }
         areWatchersDue = true
-        loop.listForFlush(self)
+        wokeSomebody()
         endWait(of: buffer, .ready)
     }
 

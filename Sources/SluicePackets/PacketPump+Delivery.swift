@@ -79,7 +79,7 @@ extension PacketPump {
     private func wakeConsumer() {
         guard consumerWait != nil else { return }
         isConsumerDue = true
-        loop.listForFlush(self)
+        wokeSomebody()
         endConsumerWait(.ready)
     }
 

@@ -62,6 +62,10 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     /// Who was woken by a packet has not run yet.
     var areWatchersDue = false
     var isConsumerDue = false
+    /// The turn in whose jobs they run.
+    private var wokenRunIn: UInt32 = 0
+    /// In `work`: whoever is woken runs in this turn.
+    private var isBeforeJobs = false
     /// No packet any more.
     private(set) var ending: PacketEnding?
     /// What a callback threw, as it was.
@@ -112,11 +116,17 @@ final class PacketPump: LoopMember, @unchecked Sendable {
             // What it throws the next attempt finds.
             try? reader.parkEnded(outcome)
         }
+        isBeforeJobs = true
         if outcome == .closed { streamsMayHaveEnded() }
         pump()
+        isBeforeJobs = false
     }
 
     override func flushOutput() {
+        if areWatchersDue || isConsumerDue, wokenRunIn != loop.turnNumber {
+            wokenRunIn = loop.turnNumber &+ 1
+            return loop.listForFlush(self)
+        }
         areWatchersDue = false
         isConsumerDue = false
         pump()
@@ -127,6 +137,12 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     }
 
     override func timerFired(_ purpose: UInt32) { endWatch(purpose) }
+
+    /// Somebody was woken by a packet, and runs before the next one is decoded.
+    func wokeSomebody() {
+        wokenRunIn = loop.turnNumber &+ (isBeforeJobs ? 0 : 1)
+        loop.listForFlush(self)
+    }
 
     /// Reads on at the end of the turn, if somebody wants packets then.
     func kick() {

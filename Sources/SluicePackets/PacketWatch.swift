@@ -57,7 +57,7 @@ extension PacketPump {
         if isSeen {
             watches.removeAll { $0.outcome != nil }
             areWatchersDue = true
-            loop.listForFlush(self)
+            wokeSomebody()
         }
         return isSeen
     }
