@@ -8,7 +8,9 @@ let package = Package(
     dependencies: [.package(name: "Sluice", path: "..")],
     targets: [
         .executableTarget(
-            name: "bench-server", dependencies: [.product(name: "Sluice", package: "Sluice")])
+            name: "bench-server", dependencies: [.product(name: "Sluice", package: "Sluice")]),
+        .executableTarget(
+            name: "bench-requests", dependencies: [.product(name: "Sluice", package: "Sluice")]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,4 +1,4 @@
-// The three request/response protocols, as the C servers see them: bytes in, replies appended to out.
+// The request/response protocols, as the C servers see them: bytes in, replies appended to out.
 #pragma once
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,11 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef enum { M_ECHO, M_LINES, M_FRAMES, M_SINK, M_SOURCE } mode_e;
+typedef enum { M_ECHO, M_LINES, M_FRAMES, M_REQUESTS, M_SINK, M_SOURCE } mode_e;
 
 static inline mode_e parse_mode(const char *s) {
-    static const char *names[] = {"echo", "lines", "frames", "sink", "source"};
-    for (int i = 0; i < 5; i++)
+    static const char *names[] = {"echo", "lines", "frames", "requests", "sink", "source"};
+    for (int i = 0; i < 6; i++)
         if (!strcmp(s, names[i])) return (mode_e)i;
     fprintf(stderr, "unknown mode %s\n", s);
     exit(2);
@@ -39,6 +39,50 @@ static inline void bytes_add(bytes_t *b, const void *p, size_t n) {
 
 static inline void bytes_free(bytes_t *b) { free(b->p); *b = (bytes_t){0}; }
 
+// ---- requests: base128 is big-endian in groups of seven bits, the high bit says that more follow ----
+
+static inline bool base128(const char *in, size_t n, size_t *at, uint64_t *value) {
+    *value = 0;
+    for (size_t i = *at; i < n && i < *at + 10; i++) {
+        *value = *value << 7 | ((uint8_t)in[i] & 0x7f);
+        if (!(in[i] & 0x80)) { *at = i + 1; return true; }
+    }
+    return false;
+}
+
+static inline size_t put_base128(char *out, uint64_t value) {
+    size_t n = 1, i;
+    for (uint64_t rest = value >> 7; rest; rest >>= 7) n++;
+    for (i = n; i-- > 0; value >>= 7) out[i] = (char)((value & 0x7f) | (i + 1 < n ? 0x80 : 0));
+    return n;
+}
+
+// Answers one request in in[0..n) with its own payload, and the end of requests with the same.
+static inline void answer_request(const char *in, size_t n, bytes_t *out) {
+    static const char ends[] = {3, 1, 2, 0, 3, 0, 2, 0};
+    size_t at = 0, tag_end;
+    uint64_t tag, flags, channel = 0, type = 0;
+    if (!base128(in, n, &at, &tag)) return;
+    tag_end = at;
+    if (!base128(in, n, &at, &flags) || !(flags & 2)) return;
+    if ((flags & 1 && !base128(in, n, &at, &channel)) || !base128(in, n, &at, &type)) return;
+    if (type == 0) {
+        if (tag == 0) bytes_add(out, ends, sizeof ends);
+        return;
+    }
+    char head[32];
+    size_t size = tag_end + 1 + (n - at), h;
+    char on[10];
+    size_t on_size = flags & 1 ? put_base128(on, channel) : 0;
+    h = put_base128(head, size + on_size);
+    memcpy(head + h, in, tag_end);
+    h += tag_end;
+    head[h++] = flags & 1 ? 5 : 4; // an answer, and good
+    memcpy(head + h, on, on_size);
+    bytes_add(out, head, h + on_size);
+    bytes_add(out, in + at, n - at);
+}
+
 // Answers every complete message in in[0..n); returns how many bytes were used up.
 static inline size_t answer(mode_e mode, const char *in, size_t n, bytes_t *out) {
     size_t at = 0;
@@ -49,6 +93,12 @@ static inline size_t answer(mode_e mode, const char *in, size_t n, bytes_t *out)
             size_t len = (size_t)(nl - (in + at)) + 1;
             bytes_add(out, in + at, len);
             at += len;
+        }
+    } else if (mode == M_REQUESTS) {
+        uint64_t len;
+        for (size_t end = 0; base128(in, n, &end, &len) && n - end >= len; at = end) {
+            answer_request(in + end, (size_t)len, out);
+            end += (size_t)len;
         }
     } else {
         while (n - at >= 4) {

@@ -26,30 +26,39 @@ def counter():
 
 
 def count(tool, command, cell, secs):
-    """Messages, and calls by name. strace slows the server, which changes its batches."""
-    out = os.path.join(TOOLS, f"syscalls.{os.getpid()}")
+    """Messages, and calls by name."""
     with locked(), Server(command, CELLS[cell][0]) as server:
-        load = load_words(server, cell, secs, 0, 0)
-        if tool == "perf":
-            events = ",".join("syscalls:sys_enter_" + call for call in CALLS)
-            load = ["perf", "stat", "-x", ";", "-o", out, "-e", events + ",raw_syscalls:sys_enter",
-                    "-p", str(server.process.pid), "--", *load]
-        else:
-            tracer = subprocess.Popen(
-                ["strace", "-f", "-c", "-o", out, "-p", str(server.process.pid)],
-                stderr=subprocess.DEVNULL)
-            time.sleep(0.5)  # strace says nothing to a file when it has attached
-        row = result(subprocess.run(load, capture_output=True, text=True, timeout=60,
-                                    preexec_fn=alone_on(CORES[-1])))
-        if tool == "strace":
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait(10)
+        row, calls = traced(tool, load_words(server, cell, secs, 0, 0), server.process.pid)
+    return row.get("msgs") or 1, calls
+
+
+def traced(tool, load, pid=None):
+    """Runs a load. Returns its row, and the calls by name of the process `pid`; without one, those
+    of the load itself. strace slows what it looks at, which changes its batches."""
+    out = os.path.join(TOOLS, f"syscalls.{os.getpid()}")
+    tracer = None
+    if tool == "perf":
+        events = ",".join("syscalls:sys_enter_" + call for call in CALLS)
+        watched = ["-p", str(pid)] if pid else []
+        load = ["perf", "stat", "-x", ";", "-o", out, "-e", events + ",raw_syscalls:sys_enter",
+                *watched, "--", *load]
+    elif pid is None:
+        load = ["strace", "-f", "-c", "-o", out, *load]
+    else:
+        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", out, "-p", str(pid)],
+                                  stderr=subprocess.DEVNULL)
+        time.sleep(0.5)  # strace says nothing to a file when it has attached
+    row = result(subprocess.run(load, capture_output=True, text=True, timeout=60,
+                                preexec_fn=alone_on(CORES[-1])))
+    if tracer:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
     with open(out) as text:
         calls = parse_perf(text) if tool == "perf" else parse_strace(text)
     os.unlink(out)
     if "error" in row:
         raise RuntimeError(row["error"])
-    return row.get("msgs") or 1, calls
+    return row, calls
 
 
 def parse_perf(text):

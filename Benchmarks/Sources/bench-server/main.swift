@@ -6,7 +6,7 @@
 // Written as a user would write it. The plain modes use the calls that return arrays, the -span
 // modes those that show the bytes where they lie; lines and frames have an -endpoint mode too,
 // where a codec makes packets of them. Two more modes answer datagrams: udp-echo, and udp-server
-// with a conversation for each client.
+// with a conversation for each client; one answers requests: requests.
 
 import Glibc
 import Sluice
@@ -20,8 +20,9 @@ let modes: [String: ClientHandler] = [
     "source": source, "source-span": sourceSpans,
 ]
 
-let datagramModes: [String: @Sendable (Int) async throws -> Void] = [
+let otherModes: [String: @Sendable (Int) async throws -> Void] = [
     "udp-echo": datagramEcho(port:), "udp-server": datagramServer(port:),
+    "requests": requestServer(port:),
 ]
 
 /// 10,000 idle connections need more descriptors than the usual soft limit gives.
@@ -34,7 +35,7 @@ func raiseDescriptorLimit() {
 }
 
 let arguments = CommandLine.arguments
-if arguments.count == 3, let port = Int(arguments[1]), let serve = datagramModes[arguments[2]] {
+if arguments.count == 3, let port = Int(arguments[1]), let serve = otherModes[arguments[2]] {
     try EventLoop.run { try await serve(port) }
     exit(0)
 }
@@ -42,7 +43,7 @@ guard arguments.count == 3 || arguments.count == 4, let port = Int(arguments[1])
     let handler = modes[arguments[2]], let loops = Int(arguments.dropFirst(3).first ?? "1"),
     loops > 0
 else {
-    let names = (modes.keys.sorted() + datagramModes.keys.sorted()).joined(separator: "|")
+    let names = (modes.keys.sorted() + otherModes.keys.sorted()).joined(separator: "|")
     print("usage: bench-server PORT \(names) [LOOPS]")
     exit(2)
 }
