@@ -14,16 +14,21 @@ from kit import (Server, build_example, build_program, connect, raise_descriptor
                  until_still)
 
 
-def measure(path, arguments, clients, mark, what):
+LINE = b"a line that comes back\n"
+# A request of type 0 with the tag 2: a size, and what follows it.
+REQUEST = b"\x0b\x02\x02\x01come back"
+
+
+def measure(path, arguments, clients, mark, what, message=LINE):
     with Server(path, *arguments) as server:
         warm = [connect(server.port) for _ in range(100)]
         for client in warm:
-            client.sendall(b"warm\n")
+            client.sendall(message)
             client.recv(100)
         before = until_still(server.own_kib, "memory")
         idle = [connect(server.port) for _ in range(clients)]
         for client in idle:
-            client.sendall(b"a line that comes back\n")
+            client.sendall(message)
         for client in idle:
             client.recv(100)
         bytes_each = (until_still(server.own_kib, "memory") - before) * 1024 / clients
@@ -42,6 +47,7 @@ def main():
     measure(build_program("Endpoints"), [], clients, 3_072, "an endpoint")
     measure(build_program("Handlers"), [], clients, 3_072, "a service's endpoint")
     measure(build_program("Connections"), [], clients, 4_096, "a packet connection")
+    measure(build_program("Requests"), [], clients, 4_096, "a request connection", REQUEST)
 
 
 if __name__ == "__main__":
