@@ -64,15 +64,24 @@ extension PacketPump {
         return .nothing
     }
 
-    /// Waits until there may be something to take.
+    /// Waits until there may be something to take. A handler's own task needs no cancellation
+    /// handler: `work` is told.
     nonisolated(nonsending) func waitToTake() async -> WaitOutcome {
         takenInARow = 0
-        return await suspend { continuation, number in
-            begin(continuation, number: number) { wait in
-                guard slot == nil, ending == nil else { return false }
-                consumerWait = wait
-                return true
-            }
+        isHandlersWait = reader?.isHandlersOwnTask ?? false
+        if isHandlersWait {
+            return await withUnsafeContinuation { parkConsumer($0, loop.nextWaitNumber()) }
+        }
+        return await suspend { parkConsumer($0, $1) }
+    }
+
+    private func parkConsumer(
+        _ continuation: UnsafeContinuation<WaitOutcome, Never>, _ number: UInt32
+    ) {
+        begin(continuation, number: number) { wait in
+            guard slot == nil, ending == nil else { return false }
+            consumerWait = wait
+            return true
         }
     }
 

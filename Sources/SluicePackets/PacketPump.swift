@@ -38,6 +38,8 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     /// Who iterates `packets`: a token.
     var consumer: ObjectIdentifier?
     var consumerWait: Wait?
+    /// It is the wait of the connection's own handler.
+    var isHandlersWait = false
     /// The consumer is here to take a packet, if one can be had without a wait.
     var isAsked = false
     /// Read for the consumer and not taken by it.
@@ -118,6 +120,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         }
         isBeforeJobs = true
         if outcome == .closed { streamsMayHaveEnded() }
+        if outcome == .cancelled, isHandlersWait { endConsumerWait(.cancelled) }
         pump()
         isBeforeJobs = false
     }

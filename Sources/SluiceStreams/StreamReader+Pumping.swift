@@ -31,6 +31,12 @@ extension StreamReader {
         if case .worker? = transport.state.pointee.readWait?.waiter { true } else { false }
     }
 
+    /// Whether the current task is the connection's own handler: its cancellation comes by `work`
+    /// of the attached member, with `cancelled`.
+    package var isHandlersOwnTask: Bool {
+        @inline(never) get { transport.isHandlerTask }
+    }
+
     /// Takes the parked read away; its `work` is not called for it any more.
     package func unpark() {
         guard case .worker? = transport.state.pointee.readWait?.waiter else { return }

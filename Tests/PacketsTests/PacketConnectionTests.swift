@@ -103,4 +103,31 @@ import Testing
             }
         }
     }
+
+    @Test(arguments: [false, true])
+    func `a shutdown cancels a handler that waits for packets, also while reading stands still`(
+        _ isHeldUp: Bool
+    ) async throws {
+        try await withLoop { _ in
+            let isWaiting = Shared(false)
+            let server = try await startServer(port: 0, packets: talk) { connection in
+                let full = connection.packets(of: Ask.self, buffering: 1)
+                isWaiting.set(true)
+                _ = try await noteTexts(connection)
+                withExtendedLifetime(full) {}
+            }
+            let client = try await openPacketConnection(
+                host: "127.0.0.1", port: server.port, packets: talk.reversed)
+            // Half a packet, or one too many for the sequence: not idle.
+            try await client.writeData(
+                isHeldUp ? try frame(Ask(key: 1)) + frame(Ask(key: 2)) : [0, 9])
+            try await waitUntil {
+                let bytes = await server.connections().first?.bytesIn ?? 0
+                return isWaiting.value && bytes >= 2
+            }
+            let counts = await server.shutdown(grace: .milliseconds(10))
+            #expect(counts.cancelled == 1)
+            await client.abort()
+        }
+    }
 }
