@@ -18,7 +18,8 @@ import tempfile
 import zlib
 
 import easy_beside_tcp as beside_tcp
-from kit import IS_LONG, ROOT, SECONDS, Server, at_most, build_folder, connect, expect
+from kit import (IS_LONG, SECONDS, Server, at_most, build_interop_peer, connect, expect,
+                 python_with)
 
 VERSION = "1.2.0"
 SIGNING_KEY = bytes(range(32))
@@ -27,20 +28,9 @@ PEAK_KIB = 40 << 10
 
 def environment():
     """Goes on with the Python of a virtual environment that has the package."""
-    try:
-        import easynetwork
-        if os.environ.get("SLUICE_VENV") and easynetwork.__version__ == VERSION:
-            return
-    except ImportError:
-        pass
     if os.environ.get("SLUICE_VENV"):
-        sys.exit(f"easynetwork: {VERSION} could not be installed")
-    folder = os.path.join(build_folder(), "easynetwork-venv")
-    python = os.path.join(folder, "bin", "python3")
-    if not os.path.exists(python):
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    f"easynetwork=={VERSION}"], check=True)
+        return
+    python = python_with("easynetwork", f"easynetwork=={VERSION}")
     # A child, so that a build folder that was made for this run is removed behind it.
     sys.exit(subprocess.run([python, *sys.argv], env=dict(os.environ, SLUICE_VENV="1")).returncode)
 
@@ -239,22 +229,9 @@ def check_beside_tcp(program, rows):
     return (asked, answered), (passed, taken)
 
 
-def interop_peer():
-    """Path of the program, with the trait that brings swift-crypto: as Tests/run has built it for
-    its debug step already, since it takes minutes."""
-    scratch = os.path.join(build_folder(), "debug")
-    run = subprocess.run(
-        ["swift", "build", "--package-path", ROOT, "--product", "InteropPeer",
-         "--traits", "Crypto", "--scratch-path", scratch],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if run.returncode:
-        sys.exit(f"{run.stdout}\nInteropPeer did not build")
-    return os.path.join(scratch, "debug", "InteropPeer")
-
-
 def main():
     environment()
-    program = interop_peer()
+    program = build_interop_peer()
     rows = 1_000 if IS_LONG else 100
     every = modes()
     asked = answered = 0

@@ -93,6 +93,31 @@ def build_example(name):
     return os.path.join(scratch, "release", name)
 
 
+def build_interop_peer():
+    """Path of the program that speaks to other packages' programs, with the trait that brings
+    swift-crypto: as Tests/run has built it for its debug step already, since it takes minutes."""
+    scratch = os.path.join(build_folder(), "debug")
+    run = subprocess.run(
+        ["swift", "build", "--package-path", ROOT, "--product", "InteropPeer",
+         "--traits", "Crypto", "--scratch-path", scratch],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if run.returncode:
+        sys.exit(f"{run.stdout}\nInteropPeer did not build")
+    return os.path.join(scratch, "debug", "InteropPeer")
+
+
+def python_with(name, *packages):
+    """Path of the Python of a virtual environment below the build folder, which has these packages,
+    by pip."""
+    folder = os.path.join(build_folder(), name + "-venv")
+    python = os.path.join(folder, "bin", "python3")
+    if not os.path.exists(python):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    *packages], check=True)
+    return python
+
+
 def build_tool(name):
     """Path of a C program of the folder `tools`."""
     path = os.path.join(build_folder(), name)

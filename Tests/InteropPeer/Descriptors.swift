@@ -7,7 +7,7 @@ import Sluice
 
 typealias Passage = StreamEndpoint<String, String>
 
-private struct Missed: Error {
+struct Missed: Error {
     let what: String
 }
 
@@ -72,8 +72,7 @@ func serveDescriptors(_ path: String, _ codec: LineCodec) async throws {
             }
         }
     }
-    print("listening on \(server.addresses[0])")
-    fflush(nil)
+    announce(server)
     try await server.serveForever()
 }
 

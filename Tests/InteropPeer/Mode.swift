@@ -25,6 +25,18 @@ struct Mode: Sendable {
         ask = { try await askForDatagrams(port($0), serializer, packets) }
     }
 
+    /// Requests of every type, on these channels.
+    init(requestsOn channels: Range<UInt64>) {
+        serve = { try await serveRequests(port($0)) }
+        ask = { try await askForRequests(port($0), channels: channels) }
+    }
+
+    /// A session of packets that both sides watch for.
+    init(_ game: Game) {
+        serve = { try await game.serve(port($0)) }
+        ask = { try await game.ask(port($0)) }
+    }
+
     /// Lines over a Unix socket, some with descriptors beside them.
     init(descriptorsBeside codec: LineCodec) {
         serve = { try await serveDescriptors($0, codec) }
@@ -56,9 +68,14 @@ private func serveEcho<C: Codec>(_ port: Int, _ codec: C) async throws where C.S
             }
         }
     }
+    announce(server)
+    try await server.serveForever()
+}
+
+/// Says where it listens, which the scripts wait for.
+func announce(_ server: Server) {
     print("listening on \(server.addresses[0])")
     fflush(nil)
-    try await server.serveForever()
 }
 
 extension PacketError {

@@ -1,4 +1,5 @@
-// The modes: one for each wire format of EasyNetwork 1.2.0 that there is a codec for.
+// The modes: one for each wire format of EasyNetwork 1.2.0 that there is a codec for, and those of
+// cs.packetstream and pak.
 
 import Sluice
 import SluiceCrypto
@@ -126,6 +127,9 @@ extension Mode {
                 LineFraming(.crlf, limit: limit),
                 Base64Serializer(ZlibSerializer(json, limit: 1 << 20))), things),
         "udp-json": Mode(datagrams: JSONSerializer<JSONValue>(), values),
+        "requests": Mode(requestsOn: 0..<1),
+        "requests-channels": Mode(requestsOn: 0..<4),
+        "pak": Mode(Game()),
         "unix-descriptors": Mode(descriptorsBeside: .lines(.lf, limit: limit)),
     ]
     #if Crypto

@@ -1,7 +1,8 @@
 // InteropPeer: speaks the wire formats of other packages with their own programs. Run by
-// Tests/Acceptance/easy_network.py.
+// Tests/Acceptance/easy_network.py and packet_streams.py.
 //
-//   InteropPeer serve MODE [PLACE]  prints "listening on 127.0.0.1:PORT"; sends every packet back
+//   InteropPeer serve MODE [PLACE]  prints "listening on 127.0.0.1:PORT"; sends every packet back,
+//                                   or what the mode says
 //   InteropPeer ask MODE PLACE      sends packets of all sizes, one by one and in a row, compares
 //                                   what comes back, and prints "N packets"
 //
