@@ -158,7 +158,7 @@ public struct ConnectionPackets: AsyncSequence, Sendable {
 }
 
 /// The one who iterates, as long as the iterator lives.
-// @unchecked Sendable: an immutable reference to a connection.
+// @unchecked Sendable: touched on the loop of its connection alone.
 final class PacketConsumer: @unchecked Sendable {
     private let connection: PacketConnection
 
@@ -172,28 +172,61 @@ final class PacketConsumer: @unchecked Sendable {
         pump.loop.postAlways { pump.consumerLeft(token) }
     }
 
+    /// What it found, until it is given out.
+    private var found: Result<(any Packet)?, PacketError>?
+
+    /// What waits is kept small: its frame stays on the task of each idle connection.
     nonisolated(nonsending) func next() async throws(PacketError) -> (any Packet)? {
-        let pump = connection.pump
-        guard pump.loop.isHome(#isolation) else {
-            return try await connection.hop { () throws(PacketError) in try await self.next() }
+        guard connection.pump.loop.isHome(#isolation) else { return try await nextFromElsewhere() }
+        while !look() {
+            noteEnd(
+                of: connection.pump.isWaitOfHandler
+                    ? await connection.pump.waitToTake() : await waitAside())
         }
-        while true {
-            switch try pump.take(self) {
-            case .packet(let packet):
-                guard pump.takenInARow >= PacketBounds.packetsInARow else {
-                    pump.takenInARow += 1
-                    return packet
-                }
-                pump.takenInARow = 0
-                await EventLoop.yield()
-                return packet
-            case .end: return nil
-            case .nothing: break
-            }
-            let outcome = await pump.waitToTake()
-            if outcome != .ready, pump.slot == nil, pump.ending == nil {
-                throw .stream(StreamError(of: outcome))
-            }
-        }
+        if connection.pump.isRowOver { await takeTurns() }
+        return try takeFound()
     }
+
+    /// Whether something was found, without a wait.
+    private func look() -> Bool {
+        if found != nil { return true }
+        do throws(PacketError) {
+            switch try connection.pump.take(self) {
+            case .packet(let packet): found = .success(packet)
+            case .end: found = .success(nil)
+            case .nothing: return false
+            }
+        } catch {
+            found = .failure(error)
+        }
+        return true
+    }
+
+    /// A wait has ended: it throws only if there is nothing to take.
+    private func noteEnd(of outcome: WaitOutcome) {
+        let pump = connection.pump
+        guard outcome != .ready, pump.slot == nil, pump.ending == nil else { return }
+        found = .failure(.stream(StreamError(of: outcome)))
+    }
+
+    private func takeFound() throws(PacketError) -> (any Packet)? {
+        let found = found
+        self.found = nil
+        return try found?.get() ?? nil
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func nextFromElsewhere() async throws(PacketError)
+        -> (any Packet)?
+    {
+        try await connection.hop { () throws(PacketError) in try await self.next() }
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func waitAside() async -> WaitOutcome {
+        await connection.pump.waitAsGuest()
+    }
+
+    @inline(never)
+    private nonisolated(nonsending) func takeTurns() async { await EventLoop.yield() }
 }

@@ -64,15 +64,30 @@ extension PacketPump {
         return .nothing
     }
 
-    /// Waits until there may be something to take. A handler's own task needs no cancellation
-    /// handler: `work` is told.
-    nonisolated(nonsending) func waitToTake() async -> WaitOutcome {
+    /// Whether a wait that begins now is the connection's own handler's, which needs no
+    /// cancellation handler: `work` is told.
+    var isWaitOfHandler: Bool {
         takenInARow = 0
         isHandlersWait = reader?.isHandlersOwnTask ?? false
-        if isHandlersWait {
-            return await withUnsafeContinuation { parkConsumer($0, loop.nextWaitNumber()) }
-        }
-        return await suspend { parkConsumer($0, $1) }
+        return isHandlersWait
+    }
+
+    /// Waits until there may be something to take; for the handler.
+    nonisolated(nonsending) func waitToTake() async -> WaitOutcome {
+        await withUnsafeContinuation { parkConsumer($0, loop.nextWaitNumber()) }
+    }
+
+    /// The same for every other task.
+    nonisolated(nonsending) func waitAsGuest() async -> WaitOutcome {
+        await suspend { parkConsumer($0, $1) }
+    }
+
+    /// Whether so many packets were taken without a wait that others have their turn now.
+    var isRowOver: Bool {
+        takenInARow += 1
+        guard takenInARow > PacketBounds.packetsInARow else { return false }
+        takenInARow = 0
+        return true
     }
 
     private func parkConsumer(
