@@ -13,6 +13,10 @@ public enum CountForm: Hashable, Sendable {
     case uint64
     /// As few bytes as it needs, and no more than `maxBytes`, 1 to 10.
     case varint(Varint = .leb128, maxBytes: Int = Varint.longest)
+
+    /// As few bytes as it needs, most significant group first: what stands before cs.binary's
+    /// BSData and BSString.
+    public static var base128: CountForm { .varint(.base128) }
 }
 
 /// How many elements, or bytes, a field has.
