@@ -13,6 +13,8 @@ final class PendingCore: LoopMember, @unchecked Sendable {
     let channel: UInt64
     let label: String?
     var tag: UInt64 = 0
+    /// It waits for a place among the others: it has not been sent.
+    var isSubmitting = false
     private weak var pump: RequestPump?
     private(set) var outcome: Result<Response, PacketError>?
     private var waits: [Wait] = []
@@ -52,14 +54,7 @@ final class PendingCore: LoopMember, @unchecked Sendable {
     /// Gives it up: its place is free, and an answer that still comes is dropped.
     func giveUp(_ reason: PacketError) {
         guard outcome == nil else { return }
-        if let pump {
-            if let index = pump.state.pointee.submitting.firstIndex(where: { $0 === self }) {
-                pump.state.pointee.submitting.remove(at: index)
-            } else if pump.channel(channel).pending.removeValue(forKey: tag) != nil {
-                pump.state.pointee.pendingCount -= 1
-            }
-            pump.placeIsFree()
-        }
+        pump?.forget(self)
         complete(.failure(reason))
     }
 
@@ -102,18 +97,14 @@ final class PendingCore: LoopMember, @unchecked Sendable {
     /// nothing.
     nonisolated(nonsending) func waitForPlace() async throws(PacketError) {
         do throws(PacketError) {
-            try await wait { !self.waitsForPlace }
+            try await wait { !self.isSubmitting }
         } catch {
-            if waitsForPlace {
+            if isSubmitting {
                 giveUp(error)
                 throw error
             }
         }
         if case .failure(let error)? = outcome { throw error }
-    }
-
-    private var waitsForPlace: Bool {
-        outcome == nil && pump?.state.pointee.submitting.contains { $0 === self } ?? false
     }
 
     /// Waits for its answer.
@@ -123,13 +114,5 @@ final class PendingCore: LoopMember, @unchecked Sendable {
         }
         guard let outcome else { preconditionFailure("it was waited for") }
         return outcome
-    }
-}
-
-extension RequestPump {
-    /// A request has ended without an answer.
-    func placeIsFree() {
-        if !state.pointee.submitting.isEmpty { admitSubmitters() }
-        goOnEnding()
     }
 }

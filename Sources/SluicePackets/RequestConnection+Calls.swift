@@ -46,12 +46,11 @@ extension RequestConnection {
         if let within = within ?? settings.options.requestTimeout {
             pending.arm(within: within.clampedNanoseconds)
         }
-        if pump.state.pointee.submitting.isEmpty, pump.hasRoom(request.channel) {
+        if pump.state.pointee.submittingCount == 0, pump.hasRoom(request.channel) {
             pump.launch(pending)
             return pending
         }
-        pump.state.pointee.submitting.append(pending)
-        pump.awaitDrain()
+        pump.enqueue(pending)
         try await pending.waitForPlace()
         return pending
     }
@@ -118,7 +117,8 @@ extension RequestConnection {
     /// Closes in order: this side's requests fail with `stream(.closed)` at once, its handlers
     /// answer what they have, both ends are said, the streams closed. Idempotent. Never throws.
     ///
-    /// A cancelled task does not wait any longer; the close goes on.
+    /// A cancelled task does not wait any longer; the close goes on. A handler that closes its own
+    /// connection waits for its own answer, up to the deadline: let a task of the loop do it.
     ///
     /// - Parameter within: until it becomes an abort; ``RequestOptions/closeTimeout`` by default.
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
@@ -153,10 +153,10 @@ extension RequestConnection {
     // MARK: State
 
     /// Whether no more requests can be sent: this side closes or has ended them, or the connection
-    /// is over. On the loop's thread.
+    /// is over and is not opened again. On the loop's thread.
     public var isClosing: Bool {
         precondition(loop.isCurrent, "isClosing was asked off its loop")
-        return wasClosed || pump?.refusalToSubmit != nil
+        return wasClosed || (opener == nil && pump?.refusalToSubmit != nil)
     }
 
     /// What it has done in the life in progress. On the loop's thread.

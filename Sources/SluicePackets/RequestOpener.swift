@@ -43,10 +43,12 @@ final class RequestOpener: LoopMember, @unchecked Sendable {
     private nonisolated(nonsending) func run() async {
         do {
             let streams = try await open()
-            result =
-                streams.1.loop === loop
-                ? .success(streams)
-                : .failure(PacketError.stream(.unsupported("a stream of another loop")))
+            if streams.0.loop === loop, streams.1.loop === loop {
+                result = .success(streams)
+            } else {
+                await streams.1.abort()
+                result = .failure(PacketError.stream(.unsupported("a stream of another loop")))
+            }
         } catch {
             result = .failure(error)
         }

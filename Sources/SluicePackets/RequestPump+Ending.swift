@@ -37,9 +37,14 @@ extension RequestPump {
     /// No answer can be given any more.
     private func abandon() {
         dropWaiting()
-        for running in state.pointee.inProgress.values { running?.task?.cancel() }
-        state.pointee.puller?.task?.cancel()
+        cancelHandlers()
         closeStreams(within: nil)
+    }
+
+    private func cancelHandlers() {
+        for place in state.pointee.inProgress.values { place.worker?.cancel() }
+        for worker in state.pointee.discarded { worker.cancel() }
+        state.pointee.puller?.cancel()
     }
 
     /// A stream has ended, whoever ended it.
@@ -55,9 +60,7 @@ extension RequestPump {
 
     /// Fails this side's requests, those that wait for a place too.
     func failPending(_ reason: PacketError) {
-        let submitting = state.pointee.submitting
-        state.pointee.submitting = []
-        for pending in submitting { pending.complete(.failure(reason)) }
+        failSubmitters(reason)
         state.pointee.pendingCount = 0
         for channel in [state.pointee.zero] + state.pointee.channels.values {
             let pending = channel.pending
@@ -131,7 +134,7 @@ extension RequestPump {
         }
         failPending(reason)
         dropWaiting()
-        for running in state.pointee.inProgress.values { running?.task?.cancel() }
+        cancelHandlers()
         guard settings.options.closesStreams else { return becomeOver() }
         reader.startAbortingStream()
         writer.startAborting()
@@ -149,7 +152,7 @@ extension RequestPump {
         let ending = state.pointee.ending
         guard !ending.isOver else { return }
         guard ending.reason == nil else { return closeStreams(within: nil) }
-        guard state.pointee.outgoingChannels.isEmpty, state.pointee.submitting.isEmpty else {
+        guard state.pointee.outgoingChannels.isEmpty, state.pointee.submittingCount == 0 else {
             return
         }
         if !ending.hasSentERQ {

@@ -161,7 +161,7 @@ extension RequestPump {
             state.pointee.pendingCount -= 1
             state.pointee.statistics.answersReceived += 1
             pending.complete(.success(response))
-            if !state.pointee.submitting.isEmpty { admitSubmitters() }
+            if state.pointee.submittingCount > 0 { admitSubmitters() }
             return
         }
         state.pointee.statistics.answersIgnored += 1

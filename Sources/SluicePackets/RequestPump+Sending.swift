@@ -34,7 +34,8 @@ extension RequestPump {
             return write(header, payload)
         }
         let packet = OutgoingPacket(header: header, payload: payload)
-        let channel = channel(header.channel)
+        // A refusal may be on a channel that is not in use, and does not make it so.
+        let channel = state.pointee.channels[header.channel] ?? state.pointee.zero
         if channel.outgoing.isEmpty { state.pointee.outgoingChannels.append(channel) }
         channel.outgoing.append(packet, bytes: packet.cost)
         state.pointee.outgoingBytes += packet.cost
@@ -86,7 +87,7 @@ extension RequestPump {
             }
             if !state.pointee.outgoingChannels.isEmpty { awaitDrain() }
         }
-        if !state.pointee.submitting.isEmpty { admitSubmitters() }
+        if state.pointee.submittingCount > 0 { admitSubmitters() }
         goOnEnding()
     }
 
@@ -94,54 +95,5 @@ extension RequestPump {
     func awaitDrain() {
         guard !state.pointee.awaitsDrain else { return }
         state.pointee.awaitsDrain = writer.awaitDrain(self)
-    }
-
-    // MARK: This side's requests
-
-    /// Whether one more request may be under way on this channel.
-    func hasRoom(_ channel: UInt64) -> Bool {
-        guard state.pointee.pendingCount < settings.options.inFlightLimit,
-            outputCount <= writer.marks.high
-        else { return false }
-        let used =
-            channel == 0 ? state.pointee.zero : state.pointee.channels[channel]
-        return used.map { $0.pending.count < settings.options.inFlightPerChannel } ?? true
-    }
-
-    /// Sends a request: from now on its answer is waited for.
-    func launch(_ pending: PendingCore) {
-        let channel = channel(pending.channel)
-        pending.tag = channel.nextTag
-        channel.nextTag &+= 1
-        channel.pending[pending.tag] = pending
-        state.pointee.pendingCount += 1
-        state.pointee.statistics.requestsSent += 1
-        let header = RequestHeader(
-            kind: .request(pending.type), tag: pending.tag, channel: pending.channel,
-            flags: pending.flags)
-        send(header, pending.payload)
-        pending.payload = []
-        // While requests could not be read, nothing was: now there is an answer to come.
-        if !state.pointee.isParked, state.pointee.puller == nil {
-            loop.listForWork(self, .ready)
-        }
-    }
-
-    /// Sends what waits for a place, in the order of the calls as far as the channels allow.
-    func admitSubmitters() {
-        var index = 0
-        while index < state.pointee.submitting.count,
-            state.pointee.pendingCount < settings.options.inFlightLimit
-        {
-            let pending = state.pointee.submitting[index]
-            guard hasRoom(pending.channel) else {
-                index += 1
-                continue
-            }
-            state.pointee.submitting.remove(at: index)
-            launch(pending)
-            pending.gotPlace()
-        }
-        if !state.pointee.submitting.isEmpty, outputCount > writer.marks.high { awaitDrain() }
     }
 }

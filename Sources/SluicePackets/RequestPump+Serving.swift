@@ -40,10 +40,13 @@ extension RequestPump {
     /// A tag that is in use: one answer for it, a refusal. What its first request comes to is
     /// dropped, since the peer could not tell the two apart.
     private func isDuplicate(_ incoming: IncomingRequest) -> Bool {
-        guard let running = state.pointee.inProgress.removeValue(forKey: incoming.key) else {
+        guard let first = state.pointee.inProgress.removeValue(forKey: incoming.key) else {
             return false
         }
-        running?.isDiscarded = true
+        if let worker = first.worker {
+            worker.isDiscarded = true
+            state.pointee.discarded.append(worker)
+        }
         let text =
             "channel \(incoming.request.channel): tag already in use: \(incoming.tag)"
         if settings.options.isStrict {
@@ -67,9 +70,9 @@ extension RequestPump {
     /// them, and not without a bound. Two peers that flood each other would else wait for each
     /// other.
     func mayReadOn() -> Bool {
-        if state.pointee.pendingCount > 0,
-            state.pointee.waitingBytes <= settings.options.requestBacklogLimit
-        {
+        // Refusals count too: they are answers to requests that nobody has kept.
+        let kept = state.pointee.waitingBytes + state.pointee.outgoingBytes
+        if state.pointee.pendingCount > 0, kept <= settings.options.requestBacklogLimit {
             return true
         }
         // What has begun to be read is taken up again when output drains or a handler ends.
@@ -85,11 +88,14 @@ extension RequestPump {
     }
 
     private func keep(_ incoming: IncomingRequest) {
+        var incoming = incoming
+        incoming.serial = state.pointee.serial
+        state.pointee.serial &+= 1
         let channel = channel(of: incoming)
         if channel.waiting.isEmpty { state.pointee.waitingChannels.append(channel) }
         channel.waiting.append(incoming, bytes: incoming.cost)
         state.pointee.waitingBytes += incoming.cost
-        state.pointee.inProgress[incoming.key] = .some(nil)
+        state.pointee.inProgress[incoming.key] = .waiting(incoming.serial)
     }
 
     /// A request that waited and may be served now; the channels take turns.
@@ -114,7 +120,8 @@ extension RequestPump {
         while let incoming = channel.waiting.popFirst() {
             state.pointee.waitingBytes -= incoming.cost
             // Unless its tag was used again meanwhile.
-            if state.pointee.inProgress.removeValue(forKey: incoming.key) != nil {
+            if case .waiting(incoming.serial)? = state.pointee.inProgress[incoming.key] {
+                state.pointee.inProgress[incoming.key] = nil
                 return incoming
             }
         }

@@ -54,7 +54,13 @@ extension RequestConnection {
     /// one task.
     nonisolated(nonsending) func serve() async throws {
         guard let pump else { return }
-        await pump.run(RequestWorker(), stays: true)
+        let worker = RequestWorker()
+        await withUnsafeCurrentTask { task in
+            worker.outerTask = task
+            await pump.run(worker, stays: true)
+            worker.outerTask = nil
+        }
+        if let reason = pump.state.pointee.ending.reason { throw reason }
         try await pump.join(receivingOnly: false)
     }
 }

@@ -22,6 +22,8 @@ final class RequestSettings: Sendable {
 struct IncomingRequest {
     let tag: UInt64
     let request: Request
+    /// Tells it from others of its tag, while it waits.
+    var serial: UInt64 = 0
 
     var key: RequestKey { RequestKey(channel: request.channel, tag: tag) }
     /// What it holds, roughly.
@@ -32,6 +34,17 @@ struct IncomingRequest {
 struct RequestKey: Hashable {
     let channel: UInt64
     let tag: UInt64
+}
+
+/// Where a request of the peer's is.
+enum IncomingPlace {
+    /// In its channel's queue, under this serial.
+    case waiting(UInt64)
+    case served(RequestWorker)
+
+    var worker: RequestWorker? {
+        if case .served(let worker) = self { worker } else { nil }
+    }
 }
 
 /// A packet that waits for output to leave.
@@ -49,6 +62,9 @@ final class RequestChannel {
     var nextTag: UInt64
     /// This side's requests without an answer.
     var pending: [UInt64: PendingCore] = [:]
+    /// Those that wait for a place among these; some may have been given up.
+    var submitting = CountedQueue<PendingCore>()
+    var givenUp = 0
     /// Handlers of its requests that are waiting for something.
     var serving = 0
     /// Requests that wait for a handler.
@@ -85,14 +101,15 @@ struct RequestState {
     var row = 0
     /// Who takes the next request: a worker that has not waited since it took its last one.
     var puller: RequestWorker?
-    /// Requests are not read: too much of what they cause has not left.
-    var isThrottled = false
     // Serving
     var idle: [RequestWorker] = []
     /// Handlers that wait for something.
     var serving = 0
-    /// Requests of the peer's that wait, as a worker or in a channel: `nil` in the latter case.
-    var inProgress: [RequestKey: RequestWorker?] = [:]
+    /// Requests of the peer's that wait, or whose handlers do.
+    var inProgress: [RequestKey: IncomingPlace] = [:]
+    var serial: UInt64 = 0
+    /// Workers whose handlers' answers are dropped.
+    var discarded: [RequestWorker] = []
     var waitingBytes = 0
     /// Channels with waiting requests.
     var waitingChannels = ChannelRing()
@@ -100,8 +117,9 @@ struct RequestState {
     let zero = RequestChannel(0)
     var channels: [UInt64: RequestChannel] = [:]
     var pendingCount = 0
-    /// Those that wait for a place among the others.
-    var submitting: [PendingCore] = []
+    /// Those that wait for a place among the others: how many, and their channels.
+    var submittingCount = 0
+    var submittingChannels = ChannelRing()
     // Sending
     var outgoingBytes = 0
     var outgoingChannels = ChannelRing()

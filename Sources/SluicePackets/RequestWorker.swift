@@ -18,7 +18,16 @@ final class RequestWorker: @unchecked Sendable {
     var isDiscarded = false
     /// Set while it waits for a request.
     var continuation: UnsafeContinuation<Void, Never>?
+    /// The task it is; or the one it is run in.
     var task: Task<Void, Never>?
+    var outerTask: UnsafeCurrentTask?
+    var hasEnded = false
+
+    /// Nobody waits for what its handler does.
+    func cancel() {
+        task?.cancel()
+        outerTask?.cancel()
+    }
 }
 
 extension RequestPump {
@@ -28,15 +37,29 @@ extension RequestPump {
     nonisolated(nonsending) func run(_ worker: RequestWorker, stays: Bool = false) async {
         guard let handler = settings.handler else { return }
         while !hasEnded {
-            if let connection, worker.current != nil || pull(worker) {
-                await serve(worker, handler, connection)
+            if worker.current != nil || pull(worker) {
+                if let connection {
+                    await serve(worker, handler, connection)
+                } else {
+                    refuse(worker)
+                }
             }
             guard !hasEnded, stays || state.pointee.idle.count < PacketBounds.idleWorkers else {
                 break
             }
             await rest(worker)
         }
+        worker.hasEnded = true
         worker.task = nil
+    }
+
+    /// Nobody holds the connection any longer, so it is about to be closed.
+    private func refuse(_ worker: RequestWorker) {
+        repeat {
+            guard let incoming = worker.current else { return }
+            failed(
+                worker, incoming, RequestFailure("rejecting request: the connection is closing"))
+        } while pull(worker)
     }
 
     /// Runs handlers until there is no request to pull.
@@ -72,7 +95,7 @@ extension RequestPump {
             return continuation.resume()
         }
         let task = Task.immediate(executorPreference: loop) { await self.run(worker) }
-        if worker.current != nil { worker.task = task }
+        if !worker.hasEnded { worker.task = task }
     }
 
     /// The worker has this request now, and pulls the next one after it.
@@ -100,14 +123,17 @@ extension RequestPump {
         worker.isAside = true
         state.pointee.serving += 1
         channel(of: incoming).serving += 1
-        state.pointee.inProgress[incoming.key] = .some(worker)
+        state.pointee.inProgress[incoming.key] = .served(worker)
     }
 
     /// A handler has returned: takes its request off the books. False if nobody wants the answer.
     private func takeBack(_ worker: RequestWorker, _ incoming: IncomingRequest) -> Bool {
         worker.current = nil
         let isWanted = !worker.isDiscarded
-        worker.isDiscarded = false
+        if !isWanted {
+            worker.isDiscarded = false
+            state.pointee.discarded.removeAll { $0 === worker }
+        }
         if worker.isAside {
             worker.isAside = false
             state.pointee.serving -= 1

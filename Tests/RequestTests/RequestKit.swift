@@ -109,3 +109,20 @@ extension StreamEnd {
         }
     }
 }
+
+/// Handlers wait at it until a test opens it; on the loop's thread.
+final class Gate: Sendable {
+    private let isOpen = Shared(false)
+    private let waiting = Shared(0)
+
+    /// How many wait.
+    var count: Int { waiting.value }
+
+    func open() { isOpen.set(true) }
+
+    func wait() async throws {
+        waiting.withLock { $0 += 1 }
+        defer { waiting.withLock { $0 -= 1 } }
+        while !isOpen.value { try await sleep(for: .milliseconds(1)) }
+    }
+}
