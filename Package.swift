@@ -87,6 +87,11 @@ let package = Package(
         example("DescriptorPass"),
         example("UDPTime"),
         .target(
+            name: "GameProtocol", dependencies: ["Sluice"], path: "Examples/GameProtocol",
+            swiftSettings: swiftSettings),
+        example("GameServer", "GameProtocol"),
+        example("PacketProxy", "GameProtocol"),
+        .target(
             name: "EmbedInCService", dependencies: ["Sluice", "SluiceC"],
             path: "Examples/EmbedInC/service", swiftSettings: swiftSettings),
         .executableTarget(
@@ -135,7 +140,8 @@ let package = Package(
             name: "ExampleTests",
             dependencies: [
                 "EchoServer", "LineChat", "TCPProxy", "FileReceiver", "MiniRedis", "EmbedInC",
-                "DescriptorPass", "JSONLines", "UDPTime", "SluiceTestKit",
+                "DescriptorPass", "JSONLines", "UDPTime", "GameServer", "PacketProxy",
+                "SluiceTestKit",
             ], swiftSettings: swiftSettings),
         .testTarget(name: "TidyTests", swiftSettings: swiftSettings),
     ],

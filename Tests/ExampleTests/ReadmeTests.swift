@@ -36,7 +36,7 @@ import Testing
 
     @Test(arguments: [
         ("EchoServer", 100), ("LineChat", 100), ("TCPProxy", 100), ("FileReceiver", 100),
-        ("MiniRedis", 151),
+        ("MiniRedis", 151), ("GameServer", 100), ("PacketProxy", 100),
     ])
     func `an example has fewer than 100 lines, MiniRedis 150, and begins with how to run it`(
         _ name: String, count: Int
