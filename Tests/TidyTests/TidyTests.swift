@@ -72,7 +72,9 @@ import Testing
     }
 
     /// A table that names tests is worth nothing once they are renamed.
-    @Test(arguments: ["docs/RELIABILITY-TESTS.md", "docs/ENDPOINTS-TESTS.md"])
+    @Test(arguments: [
+        "docs/RELIABILITY-TESTS.md", "docs/ENDPOINTS-TESTS.md", "docs/PACKETS-TESTS.md",
+    ])
     func `every test and script that a table names is there`(_ path: String) throws {
         let files = try SourceTree.files.get()
         let table = try #require(files.first { $0.path == path })
