@@ -85,8 +85,8 @@ extension Answer {
 ///     let service = try RequestService(store, [AddBlock.self, GetBlock.self])
 ///     let server = try await startServer(port: 7777, requestHandler: service.handler)
 ///
-/// A request of another number is answered with a failure, `unknown request type 7`. Both sides of a
-/// connection may have one.
+/// A request of another number is answered with a failure, `unknown request type 7`. Both sides of
+/// a connection may have one.
 public struct RequestService<Context: Sendable>: Sendable {
     private typealias Fulfil = @Sendable (Request, Context) async throws -> Answer
 
@@ -98,8 +98,8 @@ public struct RequestService<Context: Sendable>: Sendable {
     /// - Parameters:
     ///   - context: what they are fulfilled by.
     ///   - types: in any order.
-    /// - Throws: ``PacketError/duplicateID(_:types:)``; ``PacketError/unencodable(_:)`` for a number
-    ///   that the wire has no room for.
+    /// - Throws: ``PacketError/duplicateID(_:types:)``; ``PacketError/unencodable(_:)`` for a
+    ///   number that the wire has no room for.
     public init(
         _ context: Context, _ types: [any TypedRequest<Context>.Type]
     ) throws(PacketError) {

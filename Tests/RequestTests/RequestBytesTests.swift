@@ -1,5 +1,5 @@
-// Bytes that arrive in pieces, make no sense, or say too much, over real connections. The numbers are
-// those of the behaviours that packet connections must show.
+// Bytes that arrive in pieces, make no sense, or say too much, over real connections. The numbers
+// are those of the behaviours that packet connections must show.
 
 import Sluice
 import SluiceTestKit

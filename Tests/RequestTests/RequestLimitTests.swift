@@ -1,5 +1,5 @@
-// Deadlines, places, marks and turns. The numbers are those of the behaviours that packet connections
-// must show.
+// Deadlines, places, marks and turns. The numbers are those of the behaviours that packet
+// connections must show.
 
 import Sluice
 import SluiceTestKit

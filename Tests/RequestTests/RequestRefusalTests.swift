@@ -1,5 +1,5 @@
-// Requests that are refused, tags that are used again, answers that nobody waits for. The numbers are
-// those of the behaviours that packet connections must show.
+// Requests that are refused, tags that are used again, answers that nobody waits for. The numbers
+// are those of the behaviours that packet connections must show.
 
 import Sluice
 import SluiceTestKit

@@ -143,6 +143,12 @@ import Testing
             }
             #expect(client.requestsInFlight == 0)
             #expect(server.statistics.answersSent == 64 * 1_563)
+            // No table grows with the requests that were.
+            for pump in [try #require(client.pump), try #require(server.pump)] {
+                #expect(pump.state.pointee.inProgress.isEmpty)
+                #expect(pump.state.pointee.zero.pending.isEmpty)
+                #expect(pump.state.pointee.idle.count <= PacketBounds.idleWorkers)
+            }
         }
     }
 
