@@ -165,7 +165,10 @@ extension RequestPump {
             state.pointee.ending.hasSentEnd = true
             sendMarker(.end)
         }
-        if ending.hasReceivedEnd { closeStreams(within: nil) }
+        // Not before it has left: it may wait for output, or for the grace.
+        if ending.hasReceivedEnd, state.pointee.outgoingChannels.isEmpty {
+            closeStreams(within: nil)
+        }
     }
 
     private var isDoneServing: Bool {
