@@ -62,6 +62,15 @@ struct Delivery {
     }
 }
 
+/// A pair in memory on the inputs' loop.
+func memoryPair(capacity: Int, chunk: Int) -> (StreamPair, StreamPair) {
+    do throws(StreamError) {
+        return try makePair(on: loop, capacity: capacity, chunk: chunk)
+    } catch {
+        fail("no stream: \(error)")
+    }
+}
+
 /// `makeMemoryPair` without a task around it.
 private func makePair(
     on loop: EventLoop, capacity: Int, chunk: Int

@@ -12,10 +12,16 @@ import SluiceStreams
 @_cdecl("LLVMFuzzerTestOneInput")
 public func runOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let input = Array(UnsafeBufferPointer(start: start, count: count))
-    if target == "fields" {
-        runFieldsInput(input)
-        return 0
+    switch target {
+    case "fields": runFieldsInput(input)
+    case "requests": runRequestsInput(input)
+    case "wire": runWireInput(input)
+    default: runReaderInput(input)
     }
+    return 0
+}
+
+private func runReaderInput(_ input: [UInt8]) {
     var choices = Choices(input)
     let bytes = choices.takePayload()
     var delivery = Delivery(bytes, on: loop, &choices)
@@ -38,11 +44,10 @@ public func runOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     }
     delivery.close()
     checkEmpty()
-    return 0
 }
 
 /// Nothing of the input's streams is left once their tasks have run.
-private func checkEmpty() {
+func checkEmpty() {
     let flag = FinishedFlag()
     loop.spawn {
         for _ in 0..<4 { await EventLoop.yield() }
@@ -56,7 +61,7 @@ private func checkEmpty() {
 }
 
 /// The one loop of all inputs; this thread is its own.
-private let loop: EventLoop = {
+let loop: EventLoop = {
     do {
         let loop = try EventLoop(options: EventLoop.Options())
         _ = ce_enter(loop.reactor, Unmanaged.passUnretained(loop).toOpaque())
