@@ -99,8 +99,8 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     }
 
     func detach() {
-        reader?.attach(nil)
-        writer?.attach(nil)
+        reader?.detach(self)
+        writer?.detach(self)
     }
 
     /// Numbers for timers.

@@ -192,8 +192,8 @@ extension RequestPump {
         guard !state.pointee.ending.isOver else { return }
         state.pointee.ending.isOver = true
         endReading()
-        reader.attach(nil)
-        writer.attach(nil)
+        reader.detach(self)
+        writer.detach(self)
         loop.disarm(state.pointee.idleTimer)
         loop.disarm(state.pointee.graceTimer)
         loop.disarm(state.pointee.ending.closeTimer)

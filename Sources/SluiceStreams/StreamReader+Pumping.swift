@@ -51,8 +51,13 @@ extension StreamReader {
     }
 
     /// Has `member.work` called with `closed` when the stream has ended, however; one member for
-    /// each stream, which is not kept alive by it.
-    package func attach(_ member: LoopMember?) { transport.attachment = member }
+    /// each half of a stream, which is not kept alive by it.
+    package func attach(_ member: LoopMember) { transport.readingMember = member }
+
+    /// Ends that, unless another member was attached since.
+    package func detach(_ member: LoopMember) {
+        if transport.readingMember === member { transport.readingMember = nil }
+    }
 
     /// Whether the stream has ended.
     package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
@@ -68,7 +73,12 @@ extension StreamReader {
 
 extension StreamWriter {
     /// As `StreamReader.attach`.
-    package func attach(_ member: LoopMember?) { transport.attachment = member }
+    package func attach(_ member: LoopMember) { transport.writingMember = member }
+
+    /// As `StreamReader.detach`.
+    package func detach(_ member: LoopMember) {
+        if transport.writingMember === member { transport.writingMember = nil }
+    }
 
     /// Whether the stream has ended.
     package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }

@@ -161,11 +161,18 @@ extension Transport {
         let waits = state.pointee.closeWaits
         state.pointee.closeWaits = []
         for wait in waits { resume(wait, .ready) }
-        if let attachment { loop.listForWork(attachment, .closed) }
+        tellMembers(.closed)
         let owner = self.owner
         self.owner = nil
         loop.dismiss(self)
         owner?.transportClosed(self)
+    }
+
+    /// Has the members work that are attached to either half.
+    final func tellMembers(_ outcome: WaitOutcome) {
+        let (reading, writing) = (readingMember, writingMember)
+        if let reading { loop.listForWork(reading, outcome) }
+        if let writing, writing !== reading { loop.listForWork(writing, outcome) }
     }
 
     /// Waits until the descriptor has gone.

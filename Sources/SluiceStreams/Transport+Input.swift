@@ -249,7 +249,7 @@ extension Transport {
         let waits = state.pointee.outputWaits
         state.pointee.outputWaits = []
         for waiting in waits { resume(waiting.wait, .cancelled) }
-        if let attachment { loop.listForWork(attachment, .cancelled) }
+        tellMembers(.cancelled)
     }
 
     /// What a wait that was not answered throws.
