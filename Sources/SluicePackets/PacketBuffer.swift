@@ -22,6 +22,11 @@ final class PacketBuffer: @unchecked Sendable {
         self.isWanted = { packet in (packet as? T).map(isWanted) ?? false }
     }
 
+    /// As `WatchEntry.takes`.
+    func takes(_ packet: any Packet) -> Bool {
+        ending == nil && isWanted(packet) && ending == nil
+    }
+
     /// Reading stops until a packet is taken.
     var isFull: Bool { packets.count >= bound }
 }
@@ -37,8 +42,8 @@ extension PacketPump {
             return
         }
         buffers.append(buffer)
-        makeRoom()
-        if reader?.isStreamClosed == true { loop.listForWork(self, .closed) }
+        kick()
+        askAgainIfClosed()
     }
 
     func add(_ packet: any Packet, to buffer: PacketBuffer) {
@@ -72,8 +77,9 @@ extension PacketPump {
     nonisolated(nonsending) func next(
         of buffer: PacketBuffer
     ) async throws(PacketError) -> (any Packet)? {
-        guard buffer.wait == nil else { throw .busy }
         while true {
+            // Each time: another task may have come between the packet and this one.
+            guard buffer.wait == nil else { throw .busy }
             if let packet = buffer.packets.popFirst() {
                 // There is room again.
                 if buffer.ending == nil { kick() }
@@ -88,6 +94,7 @@ extension PacketPump {
                 begin(continuation, number: number) { wait in
                     guard buffer.packets.isEmpty, buffer.ending == nil else { return false }
                     buffer.wait = wait
+                    askAgainIfClosed()
                     return true
                 }
             }
@@ -107,7 +114,8 @@ public struct PacketSequence<T: Sendable>: AsyncSequence, Sendable {
     public struct Iterator: AsyncIteratorProtocol, Sendable {
         let registration: BufferRegistration
 
-        /// The next packet; from any task. What was buffered is given before the end or an error.
+        /// The next packet; from any task. What was buffered is given before the end or an error;
+        /// this side's close drops it.
         ///
         /// - Returns: `nil` when the peer's packets have ended in order or this side has closed.
         /// - Throws: as ``PacketWatch/next()``; a cancelled task loses no packet, and the sequence

@@ -12,19 +12,25 @@ extension PacketConnection {
     public func write(_ packet: any Packet) throws(PacketError) {
         preconditionOnLoop("write", twin: "send")
         guard let writer = pump.writer else { throw .notWritable }
-        if let write = pump.hooks?.writing {
-            var output = try PacketOutput(of: writer)
-            do throws(PacketError) {
-                try write(packet, self, &output)
-            } catch {
-                output.removeAll()
-                throw error
-            }
-            output.leave(by: writer)
+        if let hook = pump.hooks?.writing {
+            try write(packet, by: hook, to: writer)
         } else {
             try pump.sending.write(packet, writer)
         }
         pump.counts.sent &+= 1
+    }
+
+    /// The hook may send and close in between: so what it appends is not a part of the output yet.
+    private func write(
+        _ packet: any Packet,
+        by hook: (any Packet, PacketConnection, inout PacketOutput) throws(PacketError) -> Void,
+        to writer: StreamWriter
+    ) throws(PacketError) {
+        do throws(StreamError) { try writer.checkWritable() } catch { throw .stream(error) }
+        let bytes = try PacketOutput.bytes { output throws(PacketError) in
+            try hook(packet, self, &output)
+        }
+        do throws(StreamError) { try writer.write(bytes) } catch { throw .stream(error) }
     }
 
     /// Queues a packet with these fields; as ``write(_:)``.

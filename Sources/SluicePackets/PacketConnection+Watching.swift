@@ -167,23 +167,26 @@ final class PacketConsumer: @unchecked Sendable {
     }
 
     deinit {
-        let (pump, token) = (connection.pump, ObjectIdentifier(self))
-        if pump.loop.isCurrent { return pump.consumerLeft(token) }
-        pump.loop.postAlways { pump.consumerLeft(token) }
+        let (pump, number) = (connection.pump, number)
+        if number == 0 { return }
+        if pump.loop.isCurrent { return pump.consumerLeft(number) }
+        pump.loop.postAlways { pump.consumerLeft(number) }
     }
 
-    /// What it found, until it is given out.
+    /// Given by the pump when it first asks.
+    var number: UInt64 = 0
+    /// What it found, until it is given out, which is at once.
     private var found: Result<(any Packet)?, PacketError>?
 
     /// What waits is kept small: its frame stays on the task of each idle connection.
     nonisolated(nonsending) func next() async throws(PacketError) -> (any Packet)? {
         guard connection.pump.loop.isHome(#isolation) else { return try await nextFromElsewhere() }
+        if connection.pump.isRowOver { await takeTurns() }
         while !look() {
             noteEnd(
                 of: connection.pump.isWaitOfHandler
                     ? await connection.pump.waitToTake() : await waitAside())
         }
-        if connection.pump.isRowOver { await takeTurns() }
         return try takeFound()
     }
 

@@ -20,7 +20,8 @@ public struct PacketHooks: Sendable {
     /// ``PacketError/callbackThrew(_:)``.
     public var reading: (@Sendable (PacketConnection) async throws -> (any Packet)?)?
 
-    /// Appends a packet's bytes, frame and all; on the loop. If it throws, nothing is sent.
+    /// Appends a packet's bytes, frame and all; on the loop. If it throws, nothing is sent. What
+    /// it sends itself leaves before the packet, whole.
     public var writing:
         (
             @Sendable (any Packet, PacketConnection, inout PacketOutput) throws(PacketError) ->
@@ -34,14 +35,18 @@ public struct PacketHooks: Sendable {
 extension PacketPump {
     /// Has the hook read while packets are wanted.
     func readByHook() {
-        guard mayRead, hookTask == nil, let hook = hooks?.reading else { return }
+        // Whoever reads bytes says when that is over.
+        guard mayRead, hookTask == nil, !isBusy, let hook = hooks?.reading else { return }
         hookTask = loop.spawn { await self.readPackets(by: hook) }
     }
 
     private nonisolated(nonsending) func readPackets(
         by hook: @Sendable (PacketConnection) async throws -> (any Packet)?
     ) async {
+        var count = 0
         while mayRead {
+            count &+= 1
+            if count % PacketBounds.packetsInARow == 0 { await EventLoop.yield() }
             do {
                 let packet = try await hook(PacketConnection(hooksOf: self))
                 guard ending == nil else { return }

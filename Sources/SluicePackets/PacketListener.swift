@@ -27,8 +27,8 @@ extension PacketConnection {
     ///
     /// - Parameters:
     ///   - type: as in ``watch(for:where:within:)``.
-    ///   - listener: lives as long as the connection; to use the connection it holds it weakly, or
-    ///     neither ever goes.
+    ///   - listener: kept until the packets end. To use the connection it holds it weakly, or the
+    ///     connection is not closed by being dropped.
     public func on<T: Sendable>(
         _ type: T.Type, _ listener: @escaping @Sendable (T) async throws -> Void
     ) {
@@ -41,7 +41,7 @@ extension PacketPump {
     func add(_ listener: PacketListener) {
         guard ending == nil else { return }
         listeners.append(listener)
-        makeRoom()
+        kick()
     }
 
     /// Starts the listeners of a packet; false if there are none.

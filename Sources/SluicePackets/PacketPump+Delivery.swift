@@ -8,7 +8,7 @@ extension PacketPump {
     func deliver(_ packet: any Packet) {
         counts.received &+= 1
         var isSeen = offerToWatches(packet)
-        for buffer in buffers where buffer.isWanted(packet) {
+        for buffer in buffers where buffer.takes(packet) {
             isSeen = true
             add(packet, to: buffer)
         }
@@ -39,10 +39,13 @@ extension PacketPump {
     }
 
     /// Takes a packet, or the end, without a wait; refuses a second consumer.
-    func take(_ token: AnyObject) throws(PacketError) -> Take {
-        guard reader != nil || ending != nil || hooks?.reading != nil else { throw .notReadable }
-        if consumer == nil { consumer = ObjectIdentifier(token) }
-        guard consumer == ObjectIdentifier(token), consumerWait == nil else { throw .busy }
+    func take(_ asking: PacketConsumer) throws(PacketError) -> Take {
+        guard reader != nil || slot != nil || ending != nil || hooks?.reading != nil else {
+            throw .notReadable
+        }
+        if asking.number == 0 { asking.number = nextConsumer() }
+        if consumer == nil { consumer = asking.number }
+        guard consumer == asking.number, consumerWait == nil else { throw .busy }
         isConsumerDue = false
         if slot == nil, ending == nil {
             isAsked = true
@@ -113,23 +116,22 @@ extension PacketPump {
         resume(wait, outcome)
     }
 
-    /// An iterator has gone; another one may begin, with the packet that was read for this one.
-    func consumerLeft(_ token: ObjectIdentifier) {
-        guard consumer == token else { return }
+    /// An iterator has gone; another one may begin in this turn, with the packet that was read for
+    /// this one.
+    func consumerLeft(_ number: UInt64) {
+        guard consumer == number else { return }
         consumer = nil
         isConsumerDue = false
-        makeRoom()
+        kick()
     }
 
     /// Others want packets: one that was read for a consumer that has gone must not stop them.
-    func makeRoom() {
-        if consumer == nil, let packet = slot,
+    func passOverForNobody() {
+        guard consumer == nil, let packet = slot,
             !watches.isEmpty || !buffers.isEmpty || !listeners.isEmpty
-        {
-            slot = nil
-            passOver(packet)
-        }
-        kick()
+        else { return }
+        slot = nil
+        passOver(packet)
     }
 
     // MARK: Waits

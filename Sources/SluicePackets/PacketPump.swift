@@ -35,8 +35,9 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     /// The hook's read in progress.
     var hookTask: Task<Void, any Error>?
 
-    /// Who iterates `packets`: a token.
-    var consumer: ObjectIdentifier?
+    /// Who iterates `packets`, by number: an address might soon be another one's.
+    var consumer: UInt64?
+    private var consumers: UInt64 = 0
     var consumerWait: Wait?
     /// It is the wait of the connection's own handler.
     var isHandlersWait = false
@@ -109,6 +110,17 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         return purposes
     }
 
+    /// Numbers for consumers.
+    func nextConsumer() -> UInt64 {
+        consumers &+= 1
+        return consumers
+    }
+
+    /// Nothing tells of streams that have ended before somebody began to wait.
+    func askAgainIfClosed() {
+        if reader?.isStreamClosed == true { loop.listForWork(self, .closed) }
+    }
+
     // MARK: Called by the loop
 
     override func work(_ outcome: WaitOutcome) {
@@ -132,6 +144,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         }
         areWatchersDue = false
         isConsumerDue = false
+        passOverForNobody()
         pump()
     }
 
@@ -265,6 +278,11 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         for buffer in buffers { end(buffer, new) }
         endConsumerWait(.closed)
         if new.error != nil { closeStreams(within: nil) }
+        // Nobody will be called any more. What the callbacks hold goes last, and outside of the
+        // assignment: it may be the connection.
+        let callbacks = (listeners, onUnhandled)
+        (listeners, onUnhandled) = ([], nil)
+        withExtendedLifetime(callbacks) {}
     }
 
     /// This side has closed or aborted.
@@ -273,6 +291,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     /// This side ends: packets that were not taken are dropped.
     func close(within timeout: Duration?) {
         isClosedHere = true
+        let buffers = self.buffers
         end(.orderly)
         slot = nil
         for buffer in buffers { buffer.packets = CountedQueue() }

@@ -23,6 +23,11 @@ final class WatchEntry: @unchecked Sendable {
         accepts = { $0 is T }
         self.isWanted = { packet in (packet as? T).map(isWanted) ?? false }
     }
+
+    /// Whether it takes this one. The predicate may close or cancel: then there is nobody any more.
+    func takes(_ packet: any Packet) -> Bool {
+        outcome == nil && isWanted(packet) && outcome == nil
+    }
 }
 
 extension PacketPump {
@@ -42,15 +47,15 @@ extension PacketPump {
             watch.timer = loop.arm(
                 self, purpose: watch.purpose, deadline: isOver ? .max - 1 : deadline)
         }
-        makeRoom()
-        if reader?.isStreamClosed == true { loop.listForWork(self, .closed) }
+        kick()
+        askAgainIfClosed()
     }
 
     func offerToWatches(_ packet: any Packet) -> Bool {
         guard !watches.isEmpty else { return false }
         var isSeen = false
         // A copy: a predicate may register another watch, which is for later packets.
-        for watch in watches where watch.outcome == nil && watch.isWanted(packet) {
+        for watch in watches where watch.takes(packet) {
             isSeen = true
             finish(watch, .success(packet))
         }
