@@ -52,6 +52,18 @@ extension PacketConnection {
         try await drain()
     }
 
+    /// The same within a time, after which the packet is queued whole.
+    nonisolated(nonsending) func send(
+        _ packet: any Packet, within timeout: Duration?
+    ) async throws(PacketError) {
+        guard let timeout else { return try await send(packet) }
+        do {
+            try await withTimeout(timeout) { try await send(packet) }
+        } catch {
+            throw error as? PacketError ?? .stream(.timedOut)
+        }
+    }
+
     /// Sends a packet with these fields; as ``send(_:)``.
     public nonisolated(nonsending) func send<P: Packet>(
         _ type: P.Type, _ fill: (inout P) -> Void
@@ -73,8 +85,9 @@ extension PacketConnection {
     /// - Parameter count: 0 or more.
     /// - Returns: exactly so many bytes; `nil` if the stream ends before them, and what there was
     ///   is gone then. No bytes are there also at the end.
-    /// - Throws: ``PacketError/busy`` while packets are read for somebody, or one was read and not
-    ///   taken; ``PacketError/notReadable``; errors of the stream as ``PacketError/stream(_:)``.
+    /// - Throws: ``PacketError/busy`` while packets are read for somebody, one was read and not
+    ///   taken, or a part of one has come; ``PacketError/notReadable``; errors of the stream as
+    ///   ``PacketError/stream(_:)``.
     public nonisolated(nonsending) func readData(
         _ count: Int
     ) async throws(PacketError) -> [UInt8]? {
@@ -82,7 +95,12 @@ extension PacketConnection {
             return try await hop { () throws(PacketError) in try await self.readData(count) }
         }
         guard let reader = pump.reader else { throw .notReadable }
-        if !isHooks, pump.isReading || pump.slot != nil || pump.hookTask != nil { throw .busy }
+        if !isHooks,
+            pump.isReading || pump.slot != nil || pump.hookTask != nil
+                || pump.receiving.isInPacket()
+        {
+            throw .busy
+        }
         defer { if !isHooks { pump.kick() } }
         do throws(StreamError) { return try await reader.readExactly(count) } catch {
             switch error {

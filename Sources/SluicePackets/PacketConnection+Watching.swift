@@ -94,13 +94,17 @@ extension PacketConnection {
         within timeout: Duration? = nil
     ) async throws(PacketError) -> T {
         guard loop.isHome(#isolation) else {
+    ///   - timeout: of the sending too.
             return try await hop { () throws(PacketError) in
                 try await self.request(
                     packet, expecting: type, where: predicate, within: timeout)
             }
         }
         let watch = watch(for: type, where: predicate, within: timeout)
-        try await send(packet)
+        do throws(PacketError) { try await send(packet, within: timeout) } catch {
+            // Perhaps the answer has come all the same; if not, the watch says so now.
+            if error != .stream(.timedOut) { throw error }
+        }
         guard let answer = try await watch.next() else {
             throw pump.isClosedHere ? .stream(.closed) : .peerClosed
         }

@@ -109,7 +109,8 @@ public final class PacketConnection: @unchecked Sendable {
 
     /// Goes over to other streams on the same loop, between two packets: for a layer in between,
     /// to which both sides have just agreed. The old ones are the caller's again, with the bytes
-    /// that came behind the last packet.
+    /// that came behind the last packet. Without a reader, who waits for packets gets
+    /// ``PacketError/notReadable``.
     ///
     /// - Throws: ``PacketError/busy`` while a part of a packet has come or bytes are read;
     ///   what ended the packets, once they have.
@@ -194,12 +195,18 @@ extension PacketPump {
     ) throws(PacketError) {
         if let ending { throw ending.error ?? .stream(.closed) }
         let isInPacket = isReading && self.reader?.undecoded.isEmpty == false
-        if isBusy || isInPacket || hookTask != nil { throw .busy }
+        if isBusy || isInPacket || receiving.isInPacket() || hookTask != nil { throw .busy }
         stopReading()
         detach()
         self.reader = reader
         self.writer = writer
         attach()
+        if reader == nil, hooks?.reading == nil {
+            endWatches(.failed(.notReadable))
+            for buffer in buffers { end(buffer, .failed(.notReadable)) }
+        }
+        // It asks again, and waits as the new streams have it.
+        endConsumerWait(.ready)
         kick()
     }
 }

@@ -160,6 +160,8 @@ struct PacketReceiving {
     let takeOutcome: () throws(PacketError) -> (any Packet)?
     /// The packet of exactly these bytes: header and fields, without a frame.
     let decode: (RawSpan) throws(PacketError) -> any Packet
+    /// Whether the beginning of a packet was looked at, and its end has not come.
+    let isInPacket: () -> Bool
     /// Goes over to another context of the same format; the framing goes on.
     let adopt: (PreparedFormat) -> Void
 
@@ -172,6 +174,7 @@ struct PacketReceiving {
         self.init(
             attempt: { reader, failure in box.attempt(reader, after: failure) },
             takeOutcome: { () throws(PacketError) in try box.takeOutcome() },
+            isInPacket: { box.state.pointee.wanted != 1 },
             decode: { bytes throws(PacketError) in
                 try box.state.pointee.decoder.serializer.deserialize(bytes)
             },
@@ -188,11 +191,13 @@ struct PacketReceiving {
     init(
         attempt: @escaping (StreamReader, (any Error)?) -> StreamReader.Filling,
         takeOutcome: @escaping () throws(PacketError) -> (any Packet)?,
+        isInPacket: @escaping () -> Bool,
         decode: @escaping (RawSpan) throws(PacketError) -> any Packet,
         adopt: @escaping (PreparedFormat) -> Void
     ) {
         self.attempt = attempt
         self.takeOutcome = takeOutcome
+        self.isInPacket = isInPacket
         self.decode = decode
         self.adopt = adopt
     }

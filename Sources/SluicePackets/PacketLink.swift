@@ -1,6 +1,7 @@
 // linkPackets: two connections as one, for proxies that look at what passes. Floor 3; any task.
 
 internal import SluiceReactor
+internal import SluiceStreams
 
 /// Which way a packet of two linked connections goes.
 public enum LinkDirection: Hashable, Sendable {
@@ -49,7 +50,10 @@ public nonisolated(nonsending) func linkPackets(
             try await group.next()
             await first.hangUp(within: timeout)
             await second.hangUp(within: timeout)
-            try await group.waitForAll()
+            do { try await group.waitForAll() } catch let error as PacketError {
+                // What the close just above has done to a packet on its way.
+                if error != .stream(.aborted) { throw error }
+            }
         }
         result = .success(())
     } catch {
@@ -65,10 +69,16 @@ private func forward(
     _ inspect: @Sendable (any Packet, LinkDirection) async throws -> LinkVerdict
 ) async throws {
     for try await packet in source.packets {
+        let passing: any Packet
         switch try await inspect(packet, direction) {
-        case .forward: try await destination.send(packet)
-        case .replace(let other): try await destination.send(other)
-        case .drop: break
+        case .forward: passing = packet
+        case .replace(let other): passing = other
+        case .drop: continue
+        }
+        do throws(PacketError) { try await destination.send(passing) } catch {
+            // This side has closed, which is an end as good as any.
+            if error == .stream(.closed) { return }
+            throw error
         }
     }
 }

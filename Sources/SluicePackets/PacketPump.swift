@@ -305,11 +305,13 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     func abort() {
         isClosedHere = true
+        // First: the end that an error brings closes in order.
+        writer?.startAborting()
+        reader?.startAbortingStream()
+        let buffers = self.buffers
         end(.failed(.stream(.aborted)))
         slot = nil
         for buffer in buffers { buffer.packets = CountedQueue() }
-        writer?.startAborting()
-        reader?.startAbortingStream()
     }
 
     var areStreamsClosed: Bool {
