@@ -6,7 +6,11 @@ internal import SluiceStreams
 extension PacketConnection {
     /// All packets up to the end, for one consumer: a second one, made while an iterator of this
     /// one is alive, gets ``PacketError/busy``, and the first goes on. Continues after a `break`,
-    /// none skipped.
+    /// none skipped; if others want packets too, by a loop that begins in the same turn.
+    ///
+    /// Beware: while the loop's body runs, at most one more packet is read. A body that itself
+    /// awaits a later packet, by a watch or ``request(_:expecting:where:within:)``, waits for
+    /// itself if another packet comes first. Spawn a task for that, or give it a deadline.
     ///
     /// After the end each further `next` says the same again.
     public var packets: ConnectionPackets { ConnectionPackets(connection: self) }
@@ -83,9 +87,14 @@ extension PacketConnection {
     /// Sends a packet and waits for the answer, which is watched for before anything is sent. From
     /// any task.
     ///
+    /// Beware: the body of a loop over ``packets`` that awaits this waits for itself if another
+    /// packet comes before the answer, since that one is for the loop; a listener does so in any
+    /// case. Spawn a task there, or give a timeout.
+    ///
     /// - Parameters:
     ///   - packet: sent as by ``send(_:)``.
     ///   - type: as in ``watch(for:where:within:)``, and so are the others.
+    ///   - timeout: of the sending too.
     /// - Throws: ``PacketError/peerClosed`` when the packets end in order before the answer;
     ///   otherwise as `send` and ``PacketWatch/next()``.
     public nonisolated(nonsending) func request<T: Sendable>(
@@ -94,7 +103,6 @@ extension PacketConnection {
         within timeout: Duration? = nil
     ) async throws(PacketError) -> T {
         guard loop.isHome(#isolation) else {
-    ///   - timeout: of the sending too.
             return try await hop { () throws(PacketError) in
                 try await self.request(
                     packet, expecting: type, where: predicate, within: timeout)
@@ -165,6 +173,8 @@ public struct ConnectionPackets: AsyncSequence, Sendable {
 // @unchecked Sendable: touched on the loop of its connection alone.
 final class PacketConsumer: @unchecked Sendable {
     private let connection: PacketConnection
+    /// Given by the pump when it first asks; on the loop.
+    var number: UInt64 = 0
 
     init(_ connection: PacketConnection) {
         self.connection = connection
@@ -177,8 +187,6 @@ final class PacketConsumer: @unchecked Sendable {
         pump.loop.postAlways { pump.consumerLeft(number) }
     }
 
-    /// Given by the pump when it first asks.
-    var number: UInt64 = 0
     /// What it found, until it is given out, which is at once.
     private var found: Result<(any Packet)?, PacketError>?
 
