@@ -91,9 +91,10 @@ extension RequestPump {
         goOnEnding()
     }
 
-    /// Has `work` called when output is down to its low mark.
+    /// Has `work` called when output is down to its low mark, and to half of what stops reading.
     func awaitDrain() {
         guard !state.pointee.awaitsDrain else { return }
-        state.pointee.awaitsDrain = writer.awaitDrain(self)
+        state.pointee.awaitsDrain = writer.awaitDrain(
+            self, to: min(writer.marks.low, settings.options.mark / 2))
     }
 }

@@ -107,11 +107,11 @@ extension StreamWriter {
         (transport.state.pointee.high, transport.state.pointee.low)
     }
 
-    /// Has `member.work` called with `ready` once output is down to the low mark, or with `closed`
-    /// when it never will be.
+    /// Has `member.work` called with `ready` once what is queued now is down to `count` bytes, or
+    /// with `closed` when it never will be.
     ///
     /// - Returns: false if that is so now: nothing will be called.
-    package func awaitDrain(_ member: LoopMember) -> Bool {
-        transport.awaitDrain(Wait(worker: member))
+    package func awaitDrain(_ member: LoopMember, to count: Int) -> Bool {
+        transport.awaitDrain(Wait(worker: member), to: count)
     }
 }

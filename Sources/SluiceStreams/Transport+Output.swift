@@ -221,12 +221,13 @@ extension Transport {
         }
     }
 
-    /// Stores the wait of a drain; false if it is over already.
-    final func awaitDrain(_ wait: Wait) -> Bool {
-        guard state.pointee.outputFailure == nil, state.pointee.phase != .closed,
-            state.pointee.output.count > state.pointee.low
+    /// Stores the wait until so many bytes are left; false if it is over already.
+    final func awaitDrain(_ wait: Wait, to count: Int) -> Bool {
+        let excess = state.pointee.output.count - count
+        guard state.pointee.outputFailure == nil, state.pointee.phase != .closed, excess > 0
         else { return false }
-        state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: nil))
+        let mark = state.pointee.bytesSent &+ UInt64(excess)
+        state.pointee.outputWaits.append(OutputWait(wait: wait, sentMark: mark))
         return true
     }
 

@@ -281,4 +281,24 @@ import Testing
             #expect(last < 11)
         }
     }
+
+    @Test func `reading goes on behind a mark that is below the stream's own`() async throws {
+        try await withLoop { _ in
+            let (near, far) = try await makeMemoryPair(capacity: 256)
+            var options = RequestOptions()
+            options.mark = 100
+            let connection = RequestConnection(
+                near.reader, near.writer, options: options, handler: testService)
+            let payload = [UInt8](repeating: 7, count: 64)
+            for tag in 2..<40 { try far.writer.write(wire(request(UInt64(tag), 0), payload)) }
+            await settle()
+            for tag in 2..<40 {
+                let (header, answer) = try await StreamEnd(far).packet()
+                #expect(header == response(UInt64(tag)))
+                #expect(answer == payload)
+            }
+            await connection.abort()
+            await far.writer.abort()
+        }
+    }
 }
