@@ -113,8 +113,8 @@ package class Transport: LoopMember, @unchecked Sendable {
     final let settings: StreamSettings
     /// Told once, when the descriptor has gone.
     final var owner: (any TransportOwner)?
-    /// Have their `work` called with `closed` when the stream has ended, however: one for each half,
-    /// perhaps the same.
+    /// Have their `work` called with `closed` when the stream has ended, however: one for each
+    /// half, perhaps the same.
     final weak var readingMember: LoopMember?
     final weak var writingMember: LoopMember?
     /// The stream of the reader that is stapled to this one's writer: it ends with this one.
