@@ -190,7 +190,8 @@ final class PacketConsumer: @unchecked Sendable {
     /// What it found, until it is given out, which is at once.
     private var found: Result<(any Packet)?, PacketError>?
 
-    /// What waits is kept small: its frame stays on the task of each idle connection.
+    /// What waits is kept small, by calls that are not inlined: its frame stays on the task of each
+    /// idle connection, and an error's value is wide.
     nonisolated(nonsending) func next() async throws(PacketError) -> (any Packet)? {
         guard connection.pump.loop.isHome(#isolation) else { return try await nextFromElsewhere() }
         if connection.pump.isRowOver { await takeTurns() }
@@ -203,6 +204,7 @@ final class PacketConsumer: @unchecked Sendable {
     }
 
     /// Whether something was found, without a wait.
+    @inline(never)
     private func look() -> Bool {
         if found != nil { return true }
         do throws(PacketError) {
@@ -218,12 +220,14 @@ final class PacketConsumer: @unchecked Sendable {
     }
 
     /// A wait has ended: it throws only if there is nothing to take.
+    @inline(never)
     private func noteEnd(of outcome: WaitOutcome) {
         let pump = connection.pump
         guard outcome != .ready, pump.slot == nil, pump.ending == nil else { return }
         found = .failure(.stream(StreamError(of: outcome)))
     }
 
+    @inline(never)
     private func takeFound() throws(PacketError) -> (any Packet)? {
         let found = found
         self.found = nil
