@@ -76,7 +76,8 @@ final class RequestPump: LoopMember, @unchecked Sendable {
         switch RequestTimer(rawValue: purpose) {
         case .grace:
             state.pointee.graceTimer = 0
-            feed()
+            // Reading may have stopped for what has waited.
+            loop.listForWork(self, .ready)
         case .idle: idleTimerFired()
         case .close: closeTimerFired()
         case nil: break

@@ -282,11 +282,15 @@ import Testing
         }
     }
 
-    @Test func `reading goes on behind a mark that is below the stream's own`() async throws {
+    @Test(arguments: [Duration.zero, .milliseconds(1)])
+    func `reading goes on behind a mark that is below the stream's own`(
+        _ grace: Duration
+    ) async throws {
         try await withLoop { _ in
             let (near, far) = try await makeMemoryPair(capacity: 256)
             var options = RequestOptions()
             options.mark = 100
+            options.packetGrace = grace
             let connection = RequestConnection(
                 near.reader, near.writer, options: options, handler: testService)
             let payload = [UInt8](repeating: 7, count: 64)
