@@ -59,6 +59,22 @@ extension StreamReader {
         if transport.readingMember === member { transport.readingMember = nil }
     }
 
+    /// Has `member.work` called with `ready` once the peer has broken the stream, or it is closed:
+    /// for a member that does not read now. Keeps it alive until then, or `forgetWaits`.
+    ///
+    /// - Returns: false if that is so now: nothing will be called.
+    package func awaitHangUp(_ member: LoopMember) -> Bool {
+        guard transport.state.pointee.phase == .open, !transport.state.pointee.readable.hangUp
+        else { return false }
+        if !transport.state.pointee.closeWaits.contains(where: { $0.isOf(member) }) {
+            transport.state.pointee.closeWaits.append(Wait(worker: member))
+        }
+        return true
+    }
+
+    /// Takes away what the member waits for, but its read: it is not kept alive any more.
+    package func forgetWaits(of member: LoopMember) { transport.forgetWaits(of: member) }
+
     /// Whether the stream has ended.
     package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
 
@@ -80,6 +96,9 @@ extension StreamWriter {
         if transport.writingMember === member { transport.writingMember = nil }
     }
 
+    /// As `StreamReader.forgetWaits`.
+    package func forgetWaits(of member: LoopMember) { transport.forgetWaits(of: member) }
+
     /// Whether the stream has ended.
     package var isStreamClosed: Bool { transport.state.pointee.phase == .closed }
 
@@ -94,6 +113,11 @@ extension StreamWriter {
 
     /// Bytes queued that the kernel does not have yet.
     package var queuedCount: Int { transport.state.pointee.output.count }
+
+    /// Whether so much is queued that writes are refused.
+    package var isOverCap: Bool {
+        transport.state.pointee.output.count > transport.settings.outputCap
+    }
 
     /// Whether a member waits for output to drain.
     package var isAwaitedByWorker: Bool {
@@ -113,5 +137,19 @@ extension StreamWriter {
     /// - Returns: false if that is so now: nothing will be called.
     package func awaitDrain(_ member: LoopMember, to count: Int) -> Bool {
         transport.awaitDrain(Wait(worker: member), to: count)
+    }
+}
+
+extension Transport {
+    fileprivate final func forgetWaits(of member: LoopMember) {
+        state.pointee.closeWaits.removeAll { $0.isOf(member) }
+        state.pointee.outputWaits.removeAll { $0.wait.isOf(member) }
+    }
+}
+
+extension Wait {
+    /// Whether it is this member's.
+    fileprivate func isOf(_ member: LoopMember) -> Bool {
+        if case .worker(let worker) = waiter { worker === member } else { false }
     }
 }
