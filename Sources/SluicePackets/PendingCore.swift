@@ -58,10 +58,8 @@ final class PendingCore: LoopMember, @unchecked Sendable {
         complete(.failure(reason))
     }
 
-    /// Has so long for its answer.
-    func arm(within nanoseconds: UInt64) {
-        let (deadline, isOver) = loop.now().addingReportingOverflow(nanoseconds)
-        guard !isOver else { return }
+    /// Has until then for its answer.
+    func arm(_ deadline: UInt64) {
         timer = loop.arm(self, purpose: 1, deadline: deadline)
     }
 

@@ -37,15 +37,18 @@ extension RequestConnection {
         _ request: Request, _ label: String?, _ within: Duration?
     ) async throws -> PendingCore {
         try check(request)
-        let pump = try await opened()
+        var deadline = UInt64.max
+        if let within = within ?? settings.options.requestTimeout {
+            let (end, isOver) = loop.now().addingReportingOverflow(within.clampedNanoseconds)
+            if !isOver { deadline = end }
+        }
+        let pump = try await opened(until: deadline)
         if let refusal = pump.refusalToSubmit { throw refusal }
         guard pump.mayUse(request.channel) else {
             throw PacketError.unencodable("a channel over the limit")
         }
         let pending = PendingCore(request, label: label, pump)
-        if let within = within ?? settings.options.requestTimeout {
-            pending.arm(within: within.clampedNanoseconds)
-        }
+        if deadline < .max { pending.arm(deadline) }
         if pump.state.pointee.submittingCount == 0, pump.hasRoom(request.channel) {
             pump.launch(pending)
             return pending
@@ -124,6 +127,7 @@ extension RequestConnection {
     public nonisolated(nonsending) func close(within: Duration? = nil) async {
         await loop.hop {
             self.wasClosed = true
+            self.opener?.end(.stream(.closed))
             guard let pump = self.pump else { return }
             pump.startClosing(within: within?.clampedNanoseconds)
             try? await pump.join(receivingOnly: false)
@@ -132,12 +136,14 @@ extension RequestConnection {
 
     /// Ends it now: what is queued is lost, everybody who waits gets `stream(.aborted)`.
     public nonisolated(nonsending) func abort() async {
-        wasClosedSet()
-        await onPump { $0.abort(.stream(.aborted)) }
+        if loop.isCurrent { return abortHere() }
+        await loop.hop { self.abortHere() }
     }
 
-    private func wasClosedSet() {
-        if loop.isCurrent { wasClosed = true } else { loop.postAlways { self.wasClosed = true } }
+    private func abortHere() {
+        wasClosed = true
+        opener?.end(.stream(.aborted))
+        pump?.abort(.stream(.aborted))
     }
 
     private nonisolated(nonsending) func onPump(

@@ -93,19 +93,20 @@ public final class RequestConnection: @unchecked Sendable {
     }
 
     /// The life in progress, begun if need be. On the loop, at home.
-    nonisolated(nonsending) func opened() async throws -> RequestPump {
-        if let pump, opener == nil || pump.refusalToSubmit == nil { return pump }
-        guard let opener, !wasClosed else { throw PacketError.stream(.closed) }
-        let (reader, writer) = try await opener.streams()
-        // Another request may have been first.
-        if let pump, pump.refusalToSubmit == nil { return pump }
-        guard !wasClosed else {
-            writer.startClosing()
-            throw PacketError.stream(.closed)
+    ///
+    /// - Parameter deadline: when the wait for its streams times out.
+    nonisolated(nonsending) func opened(until deadline: UInt64) async throws -> RequestPump {
+        while true {
+            if let pump, opener == nil || pump.refusalToSubmit == nil { return pump }
+            guard let opener, !wasClosed else { throw PacketError.stream(.closed) }
+            // Nothing if another request was first.
+            guard let streams = try await opener.streams(until: deadline) else { continue }
+            guard !wasClosed else {
+                RequestOpener.close(streams)
+                throw PacketError.stream(.closed)
+            }
+            start(streams.reader, streams.writer)
         }
-        start(reader, writer)
-        guard let pump else { preconditionFailure("it was just begun") }
-        return pump
     }
 
     // MARK: Requests
