@@ -32,12 +32,12 @@ public struct RequestOptions: Sendable {
     /// How long each request may take unless it says otherwise; `nil`, the default: for ever.
     public var requestTimeout: Duration?
     /// After so long without a packet, with no request under way in either direction, the
-    /// connection is closed; `nil`, the default: never.
+    /// connection is closed; `nil`, the default: never. Less than 1 ms counts as that.
     public var idleTimeout: Duration?
     /// How long an orderly close may take; 5 s by default.
     public var closeTimeout: Duration = .seconds(5)
     /// How long packets wait for others to leave with them; 0, the default: until the end of the
-    /// loop's turn.
+    /// loop's turn. Nothing waits once this side has only its end to say.
     public var packetGrace: Duration = .zero
     /// Whether the streams are closed with the connection. If not, they are left behind the last
     /// packets of both sides, to be used on.

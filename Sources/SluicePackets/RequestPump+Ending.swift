@@ -36,8 +36,8 @@ extension RequestPump {
 
     /// No answer can be given any more.
     private func abandon() {
-        dropWaiting()
         cancelHandlers()
+        dropWaiting()
         closeStreams(within: nil)
     }
 
@@ -133,8 +133,6 @@ extension RequestPump {
             state.pointee.ending.closeReason = reason
         }
         failPending(reason)
-        dropWaiting()
-        cancelHandlers()
         guard settings.options.closesStreams else { return becomeOver() }
         reader.startAbortingStream()
         writer.startAborting()
@@ -152,6 +150,12 @@ extension RequestPump {
         let ending = state.pointee.ending
         guard !ending.isOver else { return }
         guard ending.reason == nil else { return closeStreams(within: nil) }
+        if ending.wantsEnd, state.pointee.graceTimer != 0 {
+            // The end waits for nobody to leave with it; this comes back here.
+            loop.disarm(state.pointee.graceTimer)
+            state.pointee.graceTimer = 0
+            return feed()
+        }
         guard state.pointee.outgoingChannels.isEmpty, state.pointee.submittingCount == 0 else {
             return
         }
@@ -177,7 +181,11 @@ extension RequestPump {
     }
 
     private func sendMarker(_ kind: RequestHeader.Kind) {
-        send(RequestHeader(kind: kind, tag: kind == .end ? 0 : 1, channel: 0, flags: 0), [])
+        let header = RequestHeader(kind: kind, tag: kind == .end ? 0 : 1, channel: 0, flags: 0)
+        // The channels have had their turns, so it may go over the mark; the stream's close, which
+        // comes next, watches over a peer that does not read. Over the cap nothing is taken.
+        guard writer.isOverCap else { return write(header, []) }
+        send(header, [])
     }
 
     /// Both directions have ended: closes the streams, or leaves them.
@@ -194,11 +202,15 @@ extension RequestPump {
         endReading()
         reader.detach(self)
         writer.detach(self)
+        reader.forgetWaits(of: self)
+        writer.forgetWaits(of: self)
         loop.disarm(state.pointee.idleTimer)
         loop.disarm(state.pointee.graceTimer)
         loop.disarm(state.pointee.ending.closeTimer)
         failPending(state.pointee.ending.reason ?? .stream(.closed))
+        cancelHandlers()
         dropWaiting()
+        dropOutgoing()
         releaseWorkers()
         resumeJoins(forReceivingOnly: false)
         whenOver?()

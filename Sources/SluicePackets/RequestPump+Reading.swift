@@ -8,7 +8,7 @@ extension RequestPump {
     /// Takes packets until a request is to be served, which a worker is handed.
     func advance() {
         state.pointee.row = 0
-        if state.pointee.ending.hasReceivedEnd { return watchForBreak() }
+        if state.pointee.ending.hasReceivedEnd { watchForBreak() }
         guard state.pointee.puller == nil, let incoming = takeRequest() else { return }
         start(incoming)
     }
@@ -27,12 +27,18 @@ extension RequestPump {
     /// The next request to be served; on the way to it answers are delivered.
     private func takeRequest() -> IncomingRequest? {
         guard !hasEnded else { return nil }
-        if let incoming = takeWaiting() { return incoming }
+        if !state.pointee.waitingChannels.isEmpty {
+            guard isInRow() else { return nil }
+            if let incoming = takeWaiting() { return incoming }
+        }
         while mayTakePacket() {
             guard let (header, payload) = nextPacket() else { return nil }
             used()
-            settings.options.trace?(
-                RequestTrace(header, isSent: false, payloadCount: payload.count))
+            if let trace = settings.options.trace {
+                trace(RequestTrace(header, isSent: false, payloadCount: payload.count))
+                // It may have ended the connection.
+                if hasEnded { return nil }
+            }
             switch header.kind {
             case .request(let type):
                 let request = Request(
@@ -53,12 +59,16 @@ extension RequestPump {
     /// is not done yet.
     private func mayTakePacket() -> Bool {
         guard !state.pointee.ending.hasReceivedEnd, !state.pointee.isParked else { return false }
+        return isInRow() && (!isCongested || mayReadOn())
+    }
+
+    /// Whether the row has room for one more; else it goes on in the next turn.
+    @inline(__always)
+    private func isInRow() -> Bool {
         state.pointee.row += 1
-        if state.pointee.row > PacketBounds.requestsInARow {
-            loop.listForWork(self, .ready)
-            return false
-        }
-        return !isCongested || mayReadOn()
+        if state.pointee.row <= PacketBounds.requestsInARow { return true }
+        loop.listForWork(self, .ready)
+        return false
     }
 
     /// A whole packet out of the stream; `nil` if there is none now: then the read is parked, or
@@ -161,7 +171,10 @@ extension RequestPump {
             state.pointee.pendingCount -= 1
             state.pointee.statistics.answersReceived += 1
             pending.complete(.success(response))
-            if state.pointee.submittingCount > 0 { admitSubmitters() }
+            if state.pointee.submittingCount > 0 {
+                admitSubmitters()
+                goOnEnding()
+            }
             return
         }
         state.pointee.statistics.answersIgnored += 1

@@ -28,7 +28,8 @@ extension RequestPump {
     /// Sends a packet: now if there is room, else when it is its channel's turn.
     func send(_ header: RequestHeader, _ payload: [UInt8]) {
         used()
-        if state.pointee.outgoingChannels.isEmpty, settings.grace == 0,
+        let isGraceful = settings.grace > 0 && !state.pointee.ending.wantsEnd
+        if state.pointee.outgoingChannels.isEmpty, !isGraceful,
             writer.queuedCount <= writer.marks.high
         {
             return write(header, payload)
@@ -39,11 +40,11 @@ extension RequestPump {
         if channel.outgoing.isEmpty { state.pointee.outgoingChannels.append(channel) }
         channel.outgoing.append(packet, bytes: packet.cost)
         state.pointee.outgoingBytes += packet.cost
-        if settings.grace > 0 { armGraceTimer() } else { awaitDrain() }
+        if isGraceful { armGraceTimer() } else { awaitDrain() }
     }
 
     /// Puts a packet into the stream's output, whole.
-    private func write(_ header: RequestHeader, _ payload: [UInt8]) {
+    func write(_ header: RequestHeader, _ payload: [UInt8]) {
         settings.options.trace?(RequestTrace(header, isSent: true, payloadCount: payload.count))
         do throws(PacketError) {
             var output = try PacketOutput(of: writer)
@@ -89,6 +90,14 @@ extension RequestPump {
         }
         if state.pointee.submittingCount > 0 { admitSubmitters() }
         goOnEnding()
+    }
+
+    /// Forgets the packets that wait.
+    func dropOutgoing() {
+        while let channel = state.pointee.outgoingChannels.popFirst() {
+            channel.outgoing = CountedQueue()
+        }
+        state.pointee.outgoingBytes = 0
     }
 
     /// Has `work` called when output is down to its low mark, and to half of what stops reading.

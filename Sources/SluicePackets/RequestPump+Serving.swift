@@ -61,8 +61,7 @@ extension RequestPump {
 
     /// Too much is not done yet to begin with more.
     var isCongested: Bool {
-        outputCount > settings.options.mark
-            || state.pointee.waitingBytes > settings.options.mark
+        outputCount > settings.options.mark || state.pointee.waitingBytes > settings.options.mark
             || state.pointee.serving >= settings.options.servingLimit
     }
 
@@ -70,14 +69,13 @@ extension RequestPump {
     /// them, and not without a bound. Two peers that flood each other would else wait for each
     /// other.
     func mayReadOn() -> Bool {
+        // What waits is taken up again when output drains or a handler ends.
+        awaitDrain()
         // Refusals count too: they are answers to requests that nobody has kept.
         let kept = state.pointee.waitingBytes + state.pointee.outgoingBytes
-        if state.pointee.pendingCount > 0, kept <= settings.options.requestBacklogLimit {
-            return true
-        }
-        // What has begun to be read is taken up again when output drains or a handler ends.
-        awaitDrain()
-        return false
+        guard kept <= settings.options.requestBacklogLimit else { return false }
+        // The error of a stream that was broken lies behind what has come; nobody else sees it.
+        return state.pointee.pendingCount > 0 || !reader.awaitHangUp(self)
     }
 
     private func mayServe(_ number: UInt64) -> Bool {
@@ -100,9 +98,11 @@ extension RequestPump {
 
     /// A request that waited and may be served now; the channels take turns.
     func takeWaiting() -> IncomingRequest? {
-        guard !state.pointee.waitingChannels.isEmpty, outputCount <= settings.options.mark,
-            state.pointee.serving < settings.options.servingLimit
-        else { return nil }
+        guard state.pointee.serving < settings.options.servingLimit else { return nil }
+        if outputCount > settings.options.mark {
+            awaitDrain()
+            return nil
+        }
         for _ in 0..<state.pointee.waitingChannels.count {
             guard let channel = state.pointee.waitingChannels.popFirst() else { return nil }
             if channel.serving < settings.options.servingPerChannel,

@@ -47,8 +47,8 @@ extension RequestPump {
     func enqueue(_ pending: PendingCore) {
         pending.isSubmitting = true
         let channel = channel(pending.channel)
-        if channel.submitting.isEmpty { state.pointee.submittingChannels.append(channel) }
         channel.submitting.append(pending, bytes: 0)
+        list(channel)
         state.pointee.submittingCount += 1
         admitSubmitters()
     }
@@ -59,17 +59,26 @@ extension RequestPump {
         while hasRoomForAny, fullChannels < state.pointee.submittingChannels.count,
             let channel = state.pointee.submittingChannels.popFirst()
         {
-            let isFull = !hasRoom(channel)
-            if isFull {
+            channel.isListed = false
+            // Those who waited there may all have given up.
+            if channel.submitting.isEmpty { continue }
+            if !hasRoom(channel) {
                 fullChannels += 1
             } else if let pending = nextSubmitter(of: channel) {
                 fullChannels = 0
                 launch(pending)
                 pending.gotPlace()
             }
-            if !channel.submitting.isEmpty { state.pointee.submittingChannels.append(channel) }
+            if !channel.submitting.isEmpty { list(channel) }
         }
         if state.pointee.submittingCount > 0, outputCount > writer.marks.high { awaitDrain() }
+    }
+
+    /// Gives the channel its turn among those with submissions that wait, once.
+    private func list(_ channel: RequestChannel) {
+        guard !channel.isListed else { return }
+        channel.isListed = true
+        state.pointee.submittingChannels.append(channel)
     }
 
     private func nextSubmitter(of channel: RequestChannel) -> PendingCore? {
@@ -117,6 +126,7 @@ extension RequestPump {
     /// Fails those that wait for a place.
     func failSubmitters(_ reason: PacketError) {
         while let channel = state.pointee.submittingChannels.popFirst() {
+            channel.isListed = false
             while let pending = nextSubmitter(of: channel) { pending.complete(.failure(reason)) }
         }
     }

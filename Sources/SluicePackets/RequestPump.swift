@@ -60,9 +60,16 @@ final class RequestPump: LoopMember, @unchecked Sendable {
                 receiveEnded(PacketError.stream(error))
             }
         }
+        if outcome == .cancelled { handlersTaskWasCancelled() }
         feed()
         advance()
         if reader.isStreamClosed || writer.isStreamClosed { streamClosed() }
+    }
+
+    /// A server's grace is over: also for a connection that is not being read.
+    private func handlersTaskWasCancelled() {
+        receiveEnded(.stream(.cancelled))
+        releaseWorkers()
     }
 
     /// The turn's jobs are done: whoever pulls and is still in its handler waits for something.
@@ -92,6 +99,12 @@ final class RequestPump: LoopMember, @unchecked Sendable {
 
     /// Whether nothing of the connection goes on any longer.
     var hasEnded: Bool { state.pointee.ending.isOver || state.pointee.ending.isBroken }
+
+    /// Whether it is closing, or the peer has ended: the next life may begin.
+    var isEnding: Bool {
+        let ending = state.pointee.ending
+        return ending.isClosing || ending.hasReceivedEnd || ending.isOver
+    }
 
     // MARK: Channels
 
@@ -136,7 +149,10 @@ final class RequestPump: LoopMember, @unchecked Sendable {
         let isUsed =
             state.pointee.pendingCount > 0 || state.pointee.serving > 0
             || state.pointee.puller != nil
-        if isUsed { state.pointee.lastUse = loop.now() }
+        if isUsed {
+            state.pointee.lastUse = loop.now()
+            return armIdleTimer()
+        }
         guard loop.now() &- state.pointee.lastUse >= idle else { return armIdleTimer() }
         state.pointee.ending.closeReason = .idle
         startClosing(within: nil)

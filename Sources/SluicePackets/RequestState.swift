@@ -14,7 +14,8 @@ final class RequestSettings: Sendable {
         self.options = options
         self.handler = handler
         grace = options.packetGrace.clampedNanoseconds
-        idle = options.idleTimeout?.clampedNanoseconds
+        // Less would have the loop look all the time while a request is under way.
+        idle = options.idleTimeout.map { max($0.clampedNanoseconds, 1_000_000) }
     }
 }
 
@@ -65,6 +66,8 @@ final class RequestChannel {
     /// Those that wait for a place among these; some may have been given up.
     var submitting = CountedQueue<PendingCore>()
     var givenUp = 0
+    /// Among the channels with such.
+    var isListed = false
     /// Handlers of its requests that are waiting for something.
     var serving = 0
     /// Requests that wait for a handler.
