@@ -97,7 +97,7 @@ public final class RequestConnection: @unchecked Sendable {
     /// - Parameter deadline: when the wait for its streams times out.
     nonisolated(nonsending) func opened(until deadline: UInt64) async throws -> RequestPump {
         while true {
-            if let pump, opener == nil || pump.refusalToSubmit == nil { return pump }
+            if let pump, opener == nil || !pump.isEnding { return pump }
             guard let opener, !wasClosed else { throw PacketError.stream(.closed) }
             // Nothing if another request was first.
             guard let streams = try await opener.streams(until: deadline) else { continue }

@@ -53,4 +53,23 @@ import Testing
             await connection.close()
         }
     }
+
+    @Test func `the end of requests opens no second stream beside the first`() async throws {
+        try await withLoop { _ in
+            let (near, far) = try await PairKind.memory.makePair()
+            let opened = Shared(0)
+            let connection = RequestConnection {
+                opened.withLock { $0 += 1 }
+                return (near.reader, near.writer)
+            }
+            let pending = try await connection.submit(0)
+            await connection.endRequests()
+            await #expect(throws: PacketError.stream(.closed)) { try await connection.submit(0) }
+            #expect(opened.value == 1)
+            try await far.say(wire(response(2), [1]))
+            #expect(try await pending.response().payload == [1])
+            await far.writer.abort()
+            await connection.close()
+        }
+    }
 }
