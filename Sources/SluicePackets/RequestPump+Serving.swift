@@ -7,6 +7,8 @@ extension RequestPump {
     /// waits.
     func admit(_ incoming: IncomingRequest) -> Bool {
         state.pointee.statistics.requestsReceived += 1
+        // Read for the error behind it: nobody gets an answer any more.
+        if reader.isBroken, isBacklogFull { return false }
         if let refusal = refusal(incoming) {
             refuse(incoming, refusal)
             return false
@@ -71,11 +73,16 @@ extension RequestPump {
     func mayReadOn() -> Bool {
         // What waits is taken up again when output drains or a handler ends.
         awaitDrain()
-        // Refusals count too: they are answers to requests that nobody has kept.
-        let kept = state.pointee.waitingBytes + state.pointee.outgoingBytes
-        guard kept <= settings.options.requestBacklogLimit else { return false }
+        if isBacklogFull { return !reader.awaitBreak(self) }
         // The error of a stream that was broken lies behind what has come; nobody else sees it.
         return state.pointee.pendingCount > 0 || !reader.awaitHangUp(self)
+    }
+
+    /// Whether no more requests are kept. Refusals count too: they are answers to requests that
+    /// nobody has kept.
+    private var isBacklogFull: Bool {
+        state.pointee.waitingBytes + state.pointee.outgoingBytes
+            > settings.options.requestBacklogLimit
     }
 
     private func mayServe(_ number: UInt64) -> Bool {

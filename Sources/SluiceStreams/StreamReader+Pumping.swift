@@ -72,6 +72,18 @@ extension StreamReader {
         return true
     }
 
+    /// Whether the peer has broken the stream, which a read says only behind all that has come.
+    package var isBroken: Bool { transport.state.pointee.hasError }
+
+    /// As `awaitHangUp`, but only for that: an orderly end of the peer's is not enough.
+    package func awaitBreak(_ member: LoopMember) -> Bool {
+        guard transport.state.pointee.phase == .open, !isBroken else { return false }
+        if !transport.state.pointee.closeWaits.contains(where: { $0.isOf(member) }) {
+            transport.state.pointee.closeWaits.append(Wait(worker: member))
+        }
+        return true
+    }
+
     /// Takes away what the member waits for, but its read: it is not kept alive any more.
     package func forgetWaits(of member: LoopMember) { transport.forgetWaits(of: member) }
 

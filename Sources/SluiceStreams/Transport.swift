@@ -39,6 +39,8 @@ package struct TransportState {
     /// A span of the buffer is being shown: it must not move.
     var isShowing = false
     var inputEnded = false
+    /// The kernel has told of an error, which lies behind what has come.
+    var hasError = false
     /// Results given in a row without suspending.
     var resultsInARow: UInt8 = 0
     /// The turn `receivedInTurn` counts for.
@@ -202,6 +204,7 @@ package class Transport: LoopMember, @unchecked Sendable {
 
     package override final func becameReady(_ ready: UInt32) {
         let hangUp = ready & (readinessHangUp | readinessError) != 0
+        if ready & readinessError != 0 { state.pointee.hasError = true }
         if ready & readinessUrgent != 0, state.pointee.readable.latchMark() { endReadWait(.ready) }
         if ready & readinessIn != 0 || hangUp { inputBecameReady(hangUp: hangUp) }
         // A half-closed peer still takes bytes, so its hang-up alone says nothing about output.
