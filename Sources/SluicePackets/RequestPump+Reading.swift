@@ -9,7 +9,8 @@ extension RequestPump {
     func advance() {
         state.pointee.row = 0
         if state.pointee.ending.hasReceivedEnd { watchForBreak() }
-        guard state.pointee.puller == nil, let incoming = takeRequest() else { return }
+        guard state.pointee.puller == nil else { return }
+        guard let incoming = takeRequest() else { return goOnEnding() }
         start(incoming)
     }
 
@@ -18,6 +19,8 @@ extension RequestPump {
         if let puller = state.pointee.puller, puller !== worker { return false }
         guard let incoming = takeRequest() else {
             state.pointee.puller = nil
+            // What still waited may have been dropped.
+            goOnEnding()
             return false
         }
         hold(incoming, worker)

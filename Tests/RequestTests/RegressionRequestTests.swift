@@ -175,4 +175,20 @@ import Testing
             #expect(turns.value.count >= 1_000 / PacketBounds.requestsInARow)
         }
     }
+
+    @Test(arguments: PairKind.allCases)
+    func `the end is said when all that still waited was dropped`(_ kind: PairKind) async throws {
+        var options = RequestOptions()
+        options.servingPerChannel = 1
+        try await withRawPeer(kind, options: options) { _, far in
+            // The second waits for the first; the third has its tag.
+            let requests = wire(request(2, 3), bytes("50")) + wire(request(3, 0), [1])
+            try await far.say(requests + wire(request(3, 0), [2]) + endMarkers)
+            #expect(try await far.packet().0 == response(3, ok: false))
+            #expect(try await far.packet().0.kind == .endOfRequests)
+            #expect(try await far.packet().0 == response(2))
+            let end = try await far.packet().0
+            #expect(end.kind == .end)
+        }
+    }
 }
