@@ -44,6 +44,7 @@ final class PartialFile: Sendable {
     func keep(as name: String) throws(SystemError) {
         guard fsync(fd) == 0 else { throw SystemError(call: "fsync", errno: errno) }
         guard link(path, name) == 0 else { throw SystemError(call: "link", errno: errno) }
+        unlink(path)
     }
 }
 
