@@ -55,13 +55,20 @@ extension RequestConnection {
     nonisolated(nonsending) func serve() async throws {
         guard let pump else { return }
         let worker = RequestWorker()
-        await withUnsafeCurrentTask { task in
-            worker.outerTask = task
-            await pump.run(worker, stays: true)
-            worker.outerTask = nil
-        }
-        if let reason = pump.state.pointee.ending.reason { throw reason }
-        try await pump.join(receivingOnly: false)
+        // Used on this thread alone, and only while this task lives.
+        withUnsafeCurrentTask { worker.outerTask = $0 }
+        await pump.run(worker, stays: true)
+        worker.outerTask = nil
+        try await pump.joinAsHandler()
+    }
+}
+
+extension RequestPump {
+    /// Waits for the end; throws at once what has broken the connection. Not inlined, as above.
+    @inline(never)
+    fileprivate nonisolated(nonsending) func joinAsHandler() async throws {
+        if let reason = state.pointee.ending.reason { throw reason }
+        try await join(receivingOnly: false)
     }
 }
 

@@ -136,6 +136,13 @@ struct RequestState {
     var statistics = RequestStatistics()
 }
 
+/// An error's value is wide; few connections have one.
+private final class ErrorBox {
+    let error: PacketError
+
+    init(_ error: PacketError) { self.error = error }
+}
+
 /// How far a connection has come to its end.
 struct RequestEnding {
     /// The peer sends no requests any more.
@@ -146,9 +153,11 @@ struct RequestEnding {
     var ignored = 0
     /// Nothing more is read: for what reason; `nil` after the peer's orderly end.
     var reason: PacketError? {
-        didSet { isBroken = reason != nil }
+        get { reasonBox?.error }
+        set { reasonBox = newValue.map(ErrorBox.init) }
     }
-    private(set) var isBroken = false
+    var isBroken: Bool { reasonBox != nil }
+    private var reasonBox: ErrorBox?
     /// This side sends no requests any more.
     var endedRequests = false
     /// This side sends nothing more once its handlers are done.
@@ -156,7 +165,11 @@ struct RequestEnding {
     var hasSentERQ = false
     var hasSentEnd = false
     /// What this side closes for.
-    var closeReason = PacketError.stream(.closed)
+    var closeReason: PacketError {
+        get { closeReasonBox?.error ?? .stream(.closed) }
+        set { closeReasonBox = ErrorBox(newValue) }
+    }
+    private var closeReasonBox: ErrorBox?
     /// This side closes.
     var isClosing = false
     /// The streams, too, are closed, or left to their owner.

@@ -56,28 +56,28 @@ extension RequestPump {
     /// Nobody holds the connection any longer, so it is about to be closed.
     private func refuse(_ worker: RequestWorker) {
         repeat {
-            guard let incoming = worker.current else { return }
-            failed(
-                worker, incoming, RequestFailure("rejecting request: the connection is closing"))
+            failed(worker, RequestFailure("rejecting request: the connection is closing"))
         } while pull(worker)
     }
 
-    /// Runs handlers until there is no request to pull.
+    /// Runs handlers until there is no request to pull. Not inlined: its frame would stay on the
+    /// task of a worker that rests.
+    @inline(never)
     private nonisolated(nonsending) func serve(
         _ worker: RequestWorker, _ handler: RequestHandler, _ connection: RequestConnection
     ) async {
         repeat {
-            guard let incoming = worker.current else { return }
             do {
-                let answer = try await handler(incoming.request, connection)
-                answered(worker, incoming, answer)
+                guard let request = worker.current?.request else { return }
+                answered(worker, try await handler(request, connection))
             } catch {
-                failed(worker, incoming, error)
+                failed(worker, error)
             }
         } while pull(worker)
     }
 
     /// Waits for a request to be handed over, or for the end.
+    @inline(never)
     private nonisolated(nonsending) func rest(_ worker: RequestWorker) async {
         await withUnsafeContinuation { continuation in
             if hasEnded { return continuation.resume() }
@@ -126,8 +126,9 @@ extension RequestPump {
         state.pointee.inProgress[incoming.key] = .served(worker)
     }
 
-    /// A handler has returned: takes its request off the books. False if nobody wants the answer.
-    private func takeBack(_ worker: RequestWorker, _ incoming: IncomingRequest) -> Bool {
+    /// A handler has returned: takes its request off the books. `nil` if nobody wants the answer.
+    private func takeBack(_ worker: RequestWorker) -> IncomingRequest? {
+        guard let incoming = worker.current else { return nil }
         worker.current = nil
         let isWanted = !worker.isDiscarded
         if !isWanted {
@@ -140,25 +141,23 @@ extension RequestPump {
             channel(of: incoming).serving -= 1
             if isWanted { state.pointee.inProgress[incoming.key] = nil }
         }
-        return isWanted && !hasEnded
+        return isWanted && !hasEnded ? incoming : nil
     }
 
-    private func answered(
-        _ worker: RequestWorker, _ incoming: IncomingRequest, _ answer: Answer
-    ) {
-        guard takeBack(worker, incoming) else { return goOnEnding() }
-        respond(incoming, isOK: true, answer.flags, answer.payload)
+    private func answered(_ worker: RequestWorker, _ answer: Answer) {
+        if let incoming = takeBack(worker) {
+            respond(incoming, isOK: true, answer.flags, answer.payload)
+        }
         goOnEnding()
     }
 
     /// Out of line: what it needs would widen the frame of the one that waits in a handler.
     @inline(never)
-    private func failed(
-        _ worker: RequestWorker, _ incoming: IncomingRequest, _ error: any Error
-    ) {
-        guard takeBack(worker, incoming) else { return goOnEnding() }
-        let failure = error as? RequestFailure ?? RequestFailure("exception during handler")
-        respond(incoming, isOK: false, failure.flags, failure.payload)
+    private func failed(_ worker: RequestWorker, _ error: any Error) {
+        if let incoming = takeBack(worker) {
+            let failure = error as? RequestFailure ?? RequestFailure("exception during handler")
+            respond(incoming, isOK: false, failure.flags, failure.payload)
+        }
         goOnEnding()
     }
 }
