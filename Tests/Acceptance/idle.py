@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """An idle connection costs at most 2,560 bytes of the server's memory, an idle packet endpoint at
 most 3,072, with a closure for its handler or a service's methods, an idle packet connection at most
-4,096 and an idle request connection at most 6,144, so far: EchoServer, and programs that echo, built
-to run.
+4,096: EchoServer, and programs that echo, built to run. An idle request connection is to cost 4,096,
+and costs more so far.
 
 5,000 clients send a line each, get it back, and stay; of the others 10,000, if the descriptor limit
 allows. What a suspended handler keeps is one task slab; a frame that grows by a few bytes too much
@@ -20,7 +20,7 @@ LINE = b"a line that comes back\n"
 REQUEST = b"\x0b\x02\x02\x01come back"
 
 
-def measure(path, arguments, clients, mark, what, message=LINE):
+def measure(path, arguments, clients, mark, what, message=LINE, wanted=None):
     with Server(path, *arguments) as server:
         warm = [connect(server.port) for _ in range(100)]
         for client in warm:
@@ -37,7 +37,8 @@ def measure(path, arguments, clients, mark, what, message=LINE):
             client.close()
     if bytes_each > mark:
         sys.exit(f"idle: {bytes_each:,.0f} bytes {what}; {mark:,} are allowed")
-    print(f"idle: {bytes_each:,.0f} bytes {what}, of {clients:,}")
+    missed = f"; {wanted:,} are wanted" if wanted and bytes_each > wanted else ""
+    print(f"idle: {bytes_each:,.0f} bytes {what}, of {clients:,}{missed}")
 
 
 def main():
@@ -48,7 +49,8 @@ def main():
     measure(build_program("Endpoints"), [], clients, 3_072, "an endpoint")
     measure(build_program("Handlers"), [], clients, 3_072, "a service's endpoint")
     measure(build_program("Connections"), [], clients, 4_096, "a packet connection")
-    measure(build_program("Requests"), [], clients, 6_144, "a request connection", REQUEST)
+    # Not there yet: the mark keeps it from growing until it is, and each run says so.
+    measure(build_program("Requests"), [], clients, 6_144, "a request connection", REQUEST, 4_096)
 
 
 if __name__ == "__main__":
