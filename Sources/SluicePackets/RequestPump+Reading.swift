@@ -15,6 +15,7 @@ extension RequestPump {
     }
 
     /// Hands the worker that has just answered the next request, if there is one.
+    @inline(never)
     func pull(_ worker: RequestWorker) -> Bool {
         if let puller = state.pointee.puller, puller !== worker { return false }
         guard let incoming = takeRequest() else {

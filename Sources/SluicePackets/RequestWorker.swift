@@ -54,6 +54,7 @@ extension RequestPump {
     }
 
     /// Nobody holds the connection any longer, so it is about to be closed.
+    @inline(never)
     private func refuse(_ worker: RequestWorker) {
         repeat {
             failed(worker, RequestFailure("rejecting request: the connection is closing"))
@@ -144,6 +145,7 @@ extension RequestPump {
         return isWanted && !hasEnded ? incoming : nil
     }
 
+    @inline(never)
     private func answered(_ worker: RequestWorker, _ answer: Answer) {
         if let incoming = takeBack(worker) {
             respond(incoming, isOK: true, answer.flags, answer.payload)
