@@ -73,6 +73,7 @@ typealias LineEndpoint = StreamEndpoint<String, String>
             #expect(try await far.reader.read() == nil)
             try await far.say("back\n")
             #expect(try await endpoint.receive() == "back")
+            try await far.finish()
             await endpoint.close()
             await endpoint.close()
             try await endpoint.sendEOF()

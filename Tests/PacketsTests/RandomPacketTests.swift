@@ -1,12 +1,12 @@
 // Decoding what was encoded gives it back: 1,000 random packets for each codec without a library;
-// 100,000 with SLUICE_LONG=1.
+// 100,000 in a release build with SLUICE_LONG=1.
 
 import Sluice
 import SluiceTestKit
 import Testing
 
 @Suite struct RandomPacketTests {
-    private let count = isLongRun ? 100_000 : 1_000
+    private let count = isLongRelease ? 100_000 : 1_000
 
     private func check<F: Framing>(
         _ framing: F, _ make: (inout SeededGenerator) -> [UInt8] = { $0.bytes(upTo: 200) }

@@ -8,7 +8,7 @@ import Testing
 @Suite struct RecordTests {
     @Test func `random records of every kind of field come back, in both orders`() throws {
         var random = SeededGenerator()
-        for _ in 0..<(isLongRun ? 100_000 : 200) {
+        for _ in 0..<(isLongRelease ? 100_000 : 200) {
             let record = Everything.random(using: &random)
             for endianness in [Endianness.little, .big] {
                 let bytes = try encoded(record, endianness)
@@ -33,7 +33,7 @@ import Testing
     @Test func `what can be read of spoilt bytes can be written, and is the same again`() throws {
         var random = SeededGenerator()
         var wasRead = 0
-        for _ in 0..<(isLongRun ? 100_000 : 500) {
+        for _ in 0..<(isLongRelease ? 100_000 : 500) {
             var it = Everything.random(using: &random)
             it.payload = []
             var bytes = try encoded(it)

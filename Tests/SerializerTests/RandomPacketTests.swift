@@ -1,5 +1,5 @@
 // Decoding what was encoded gives it back: 300 random packets for each codec that needs a library;
-// 100,000 with SLUICE_LONG=1.
+// 100,000 in a release build with SLUICE_LONG=1.
 
 import Sluice
 import SluiceJSON
@@ -8,7 +8,7 @@ import SluiceZlib
 import Testing
 
 @Suite struct RandomPacketTests {
-    private let count = isLongRun ? 100_000 : 300
+    private let count = isLongRelease ? 100_000 : 300
 
     private func thing(_ random: inout SeededGenerator, depth: Int = 0) -> Thing {
         let parts = depth < 3 ? Int.random(in: 0...2, using: &random) : 0

@@ -121,3 +121,13 @@ public func bytes(_ text: String) -> [UInt8] {
 public var isLongRun: Bool {
     getenv("SLUICE_LONG").map { String(cString: $0) == "1" } ?? false
 }
+
+/// The same for tests that only compute: their long forms run in a release build, which takes a
+/// tenth of the time.
+public var isLongRelease: Bool {
+    #if DEBUG
+        false
+    #else
+        isLongRun
+    #endif
+}
