@@ -105,7 +105,8 @@ final class MemoryTransport: Transport, @unchecked Sendable {
         incoming.breakErrno = isLoss ? ECONNRESET : EPIPE
         incoming.bytes = []
         incoming.head = 0
-        tell(peer, readinessIn | readinessOut | readinessHangUp | readinessError)
+        let ready = readinessIn | readinessOut | readinessHangUp
+        tell(peer, isLoss ? ready | readinessError : ready)
         peer = nil
     }
 

@@ -5,6 +5,7 @@
 // `beginPumping`, decodes and fills until it has a packet, and `endPumping`; or it parks in
 // between.
 
+internal import Glibc
 package import SluiceReactor
 
 extension StreamReader {
@@ -73,7 +74,20 @@ extension StreamReader {
     }
 
     /// Whether the peer has broken the stream, which a read says only behind all that has come.
-    package var isBroken: Bool { transport.state.pointee.hasError }
+    package var isBroken: Bool {
+        // The error may have been told to a send.
+        transport.state.pointee.hasError || transport.outputFailureEndsInput
+    }
+
+    /// What the stream is lost by, as far as it is known before all that has come is read; `nil`
+    /// while it is not lost, and for this side's orderly close.
+    package var loss: StreamError? {
+        if let failure = transport.state.pointee.inputFailure {
+            return failure == .closed ? nil : failure.error
+        }
+        guard transport.state.pointee.phase == .open, isBroken else { return nil }
+        return transport.state.pointee.outputFailure?.error ?? .reset(errno: ECONNRESET)
+    }
 
     /// As `awaitHangUp`, but only for that: an orderly end of the peer's is not enough.
     package func awaitBreak(_ member: LoopMember) -> Bool {
