@@ -98,8 +98,8 @@ public struct UnknownPacket: Packet {
     public func id(in context: (any Hashable & Sendable)?) -> UInt64? { number }
 
     /// Its id, and its bytes cut short.
-    public var description: String {
-        var wire = FieldCoder(describingIn: nil)
+    public func description(in context: (any Hashable & Sendable)?) -> String {
+        var wire = FieldCoder(describingIn: context)
         wire.note("id", number)
         wire.note("bytes", bytes: bytes)
         return "UnknownPacket(\(wire.printed))"

@@ -28,13 +28,17 @@ public protocol Record: Equatable, Sendable, CustomStringConvertible {
     /// It must depend on nothing but the fields visited before and on the coder. It is called on
     /// any thread, for writing on a copy.
     mutating func fields(_ wire: inout FieldCoder)
+
+    /// One line: the type and each field with its label, long ones cut short, of a record whose
+    /// fields depend on a context.
+    func description(in context: (any Hashable & Sendable)?) -> String
 }
 
 extension Record {
     /// One line: the type and each field with its label, long ones cut short.
     public var description: String { description(in: nil) }
 
-    /// The same for a record whose fields depend on a context.
+    /// What ``fields(_:)`` visits.
     public func description(in context: (any Hashable & Sendable)?) -> String {
         var wire = FieldCoder(describingIn: context)
         var copy = self

@@ -103,6 +103,10 @@ import Testing
         #expect(Move(x: 1, y: 2, z: 3).description == "Move(x: 1, y: 2)")
         #expect(Move().description(in: Game(version: 2)) == "Move(x: 0, y: 0, z: 0)")
         #expect(Move().description(in: "a word") == "Move(x: 0, y: 0…)")
+        // One that nobody knows says its id, whoever prints it and how.
+        let unknown: any Packet = UnknownPacket(7, [1])
+        #expect(unknown.description(in: Game(version: 2)) == "UnknownPacket(id: 7, bytes: <01>)")
+        #expect("\(unknown)" == "UnknownPacket(id: 7, bytes: <01>)")
         #expect(throws: PacketError.self) { try encoded(Move(), in: "a word") }
     }
 
