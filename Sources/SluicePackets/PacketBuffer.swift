@@ -4,28 +4,20 @@ internal import SluiceReactor
 internal import SluiceStreams
 
 /// What a pump knows of a buffered sequence.
-// @unchecked Sendable: touched on the loop's thread alone; the reference travels.
-final class PacketBuffer: @unchecked Sendable {
-    let kind: Any.Type
-    let accepts: (any Packet) -> Bool
-    let isWanted: (any Packet) -> Bool
+// @unchecked Sendable by PacketInterest.
+final class PacketBuffer: PacketInterest, @unchecked Sendable {
     let bound: Int
     var packets = CountedQueue<any Packet>()
-    var wait: Wait?
     /// Nothing more will be added.
     var ending: PacketEnding?
 
     init<T>(_ type: T.Type, bound: Int, _ isWanted: @escaping (T) -> Bool) {
-        kind = type
         self.bound = bound
-        accepts = { $0 is T }
-        self.isWanted = { packet in (packet as? T).map(isWanted) ?? false }
+        super.init(type, isWanted)
     }
 
-    /// As `WatchEntry.takes`.
-    func takes(_ packet: any Packet) -> Bool {
-        ending == nil && isWanted(packet) && ending == nil
-    }
+    override var isOver: Bool { ending != nil }
+    override var isReady: Bool { !packets.isEmpty || ending != nil }
 
     /// Reading stops until a packet is taken.
     var isFull: Bool { packets.count >= bound }
@@ -43,15 +35,11 @@ extension PacketPump {
         }
         buffers.append(buffer)
         kick()
-        askAgainIfClosed()
     }
 
     func add(_ packet: any Packet, to buffer: PacketBuffer) {
         buffer.packets.append(packet, bytes: 0)
-        guard buffer.wait != nil else { return }
-        areWatchersDue = true
-        wokeSomebody()
-        endWait(of: buffer, .ready)
+        wake(buffer)
     }
 
     func end(_ buffer: PacketBuffer, _ new: PacketEnding) {
@@ -59,12 +47,6 @@ extension PacketPump {
         buffer.ending = new
         buffers.removeAll { $0 === buffer }
         endWait(of: buffer, .ready)
-    }
-
-    func endWait(of buffer: PacketBuffer, _ outcome: WaitOutcome) {
-        guard let wait = buffer.wait else { return }
-        buffer.wait = nil
-        resume(wait, outcome)
     }
 
     func remove(_ buffer: PacketBuffer) {
@@ -90,14 +72,7 @@ extension PacketPump {
             case .failed(let error)?: throw error
             case nil: break
             }
-            let outcome = await suspend { continuation, number in
-                begin(continuation, number: number) { wait in
-                    guard buffer.packets.isEmpty, buffer.ending == nil else { return false }
-                    buffer.wait = wait
-                    askAgainIfClosed()
-                    return true
-                }
-            }
+            let outcome = await wait(for: buffer)
             if outcome != .ready { throw .stream(StreamError(of: outcome)) }
         }
     }
@@ -114,8 +89,8 @@ public struct PacketSequence<T: Sendable>: AsyncSequence, Sendable {
     public struct Iterator: AsyncIteratorProtocol, Sendable {
         let registration: BufferRegistration
 
-        /// The next packet; from any task. What was buffered is given before the end or an error;
-        /// this side's close drops it.
+        /// The next packet; from any task. What was buffered is given before the peer's end or an
+        /// error; if this side closes first, that drops it.
         ///
         /// - Returns: `nil` when the peer's packets have ended in order or this side has closed.
         /// - Throws: as ``PacketWatch/next()``; a cancelled task loses no packet, and the sequence

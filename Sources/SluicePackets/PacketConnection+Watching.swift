@@ -120,7 +120,7 @@ extension PacketConnection {
     }
 
     /// Gets the packets that nobody wanted, on the loop; `nil` drops them. They are counted either
-    /// way.
+    /// way. Kept until the packets end: to use the connection it holds it weakly, as a listener.
     public var onUnhandled: (@Sendable (any Packet) -> Void)? {
         get {
             preconditionOnLoop("onUnhandled", twin: "loop.spawn { }")
@@ -247,5 +247,13 @@ final class PacketConsumer: @unchecked Sendable {
     }
 
     @inline(never)
-    private nonisolated(nonsending) func takeTurns() async { await EventLoop.yield() }
+    private nonisolated(nonsending) func takeTurns() async {
+        await EventLoop.yield()
+        // With a peer that floods it may never come to a wait, which would see these.
+        if Task.isCancelled {
+            found = .failure(.stream(.cancelled))
+        } else if Deadline.current <= connection.loop.now() {
+            found = .failure(.stream(.timedOut))
+        }
+    }
 }

@@ -183,7 +183,8 @@ struct PacketReceiving {
                 let present = box.state.pointee.decoder.framing
                 box.state.pointee.decoder = FramedCodec(
                     framing(prepared.context, present), parts.receiving)
-                box.state.pointee.wanted = 1
+                // What has come is looked at again; inside of a packet it still is one.
+                if box.state.pointee.wanted != 1 { box.state.pointee.wanted = 0 }
             })
     }
 

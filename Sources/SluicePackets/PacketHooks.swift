@@ -55,7 +55,7 @@ extension PacketPump {
                 return callbackThrew(error)
             }
             // Whom it has woken runs first.
-            while ending == nil, areWatchersDue || isConsumerDue { await EventLoop.yield() }
+            while ending == nil, dueCount > 0 || isConsumerDue { await EventLoop.yield() }
         }
         if ending == nil { hookTask = nil }
     }

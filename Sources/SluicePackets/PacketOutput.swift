@@ -113,6 +113,7 @@ public struct PacketOutput: ~Copyable {
     /// Calls `body` with what was appended from `place` on, in pieces of any size, in order, until
     /// it returns false.
     public func forEachPiece(from place: Int, _ body: (RawSpan) -> Bool) {
+        precondition(place >= 0 && place <= count, "a place lies in what was appended")
         queue.pointee.forEachPiece(from: start + place) { body($0.bytes) }
     }
 

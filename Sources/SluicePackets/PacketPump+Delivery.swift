@@ -7,6 +7,8 @@ extension PacketPump {
     /// Gives a packet to all who want it: watches, sequences, listeners and the consumer.
     func deliver(_ packet: any Packet) {
         counts.received &+= 1
+        // Those of now: a predicate may make a sequence, which is for later packets.
+        let buffers = self.buffers
         var isSeen = offerToWatches(packet)
         for buffer in buffers where buffer.takes(packet) {
             isSeen = true
@@ -106,7 +108,6 @@ extension PacketPump {
     private func wakeConsumer() {
         guard consumerWait != nil else { return }
         isConsumerDue = true
-        wokeSomebody()
         endConsumerWait(.ready)
     }
 
@@ -141,10 +142,10 @@ extension PacketPump {
             endConsumerWait(outcome)
             // Nobody may want packets any more.
             kick()
-        } else if let watch = watches.first(where: { $0.wait?.number == number }) {
-            endWait(of: watch, outcome)
-        } else if let buffer = buffers.first(where: { $0.wait?.number == number }) {
-            endWait(of: buffer, outcome)
+        } else if let interest = watches.first(where: { $0.wait?.number == number })
+            ?? buffers.first(where: { $0.wait?.number == number })
+        {
+            endWait(of: interest, outcome)
         } else if let index = closeWaits.firstIndex(where: { $0.number == number }) {
             resume(closeWaits.remove(at: index), outcome)
         }

@@ -1,9 +1,9 @@
 // PacketPump: what reads a connection's packets, without a task. Floor 3; the loop's thread.
 //
 // It is called when input may be there (`work`), when a consumer asks (`pump`), and at the end of
-// a turn in which somebody began to want packets or was woken by one (`flushOutput`): whoever a
-// packet has woken has run before the next one is decoded. It decodes and receives while somebody
-// wants packets, and parks in between.
+// a turn in which somebody began to want packets, or the last of those has run whom a packet had
+// woken (`flushOutput`): they run before the next one is decoded. It decodes and receives while
+// somebody wants packets, and parks in between.
 //
 // Invariants: `isReading` is the stream's own mark of a read, held from the first attempt at a
 // packet until it is whole or nobody wants it; there is an `ending` or there may be more.
@@ -62,15 +62,14 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     /// In `pump`: users' code that it calls may come back here.
     private var isInside = false
     private var isListed = false
-    /// Who was woken by a packet has not run yet.
-    var areWatchersDue = false
+    /// Tasks woken by a packet that have not run yet; the last one of them reads on.
+    var dueCount = 0
+    /// The same of the consumer, whose packet lies in the slot.
     var isConsumerDue = false
-    /// The turn in whose jobs they run.
-    private var wokenRunIn: UInt32 = 0
-    /// In `work`: whoever is woken runs in this turn.
-    private var isBeforeJobs = false
     /// No packet any more.
-    private(set) var ending: PacketEnding?
+    var ending: PacketEnding?
+    /// This side has closed or aborted.
+    var isClosedHere = false
     /// What a callback threw, as it was.
     var thrown: (any Error)?
     var counts = PacketStatistics()
@@ -100,6 +99,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     }
 
     func detach() {
+        reader?.forgetWaits(of: self)
         reader?.detach(self)
         writer?.detach(self)
     }
@@ -116,11 +116,6 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         return consumers
     }
 
-    /// Nothing tells of streams that have ended before somebody began to wait.
-    func askAgainIfClosed() {
-        if reader?.isStreamClosed == true { loop.listForWork(self, .closed) }
-    }
-
     // MARK: Called by the loop
 
     override func work(_ outcome: WaitOutcome) {
@@ -130,20 +125,13 @@ final class PacketPump: LoopMember, @unchecked Sendable {
             // What it throws the next attempt finds.
             try? reader.parkEnded(outcome)
         }
-        isBeforeJobs = true
         if outcome == .closed { streamsMayHaveEnded() }
         if outcome == .cancelled, isHandlersWait { endConsumerWait(.cancelled) }
         pump()
-        isBeforeJobs = false
     }
 
     override func flushOutput() {
-        if areWatchersDue || isConsumerDue, wokenRunIn != loop.turnNumber {
-            wokenRunIn = loop.turnNumber &+ 1
-            return loop.listForFlush(self)
-        }
-        areWatchersDue = false
-        isConsumerDue = false
+        guard dueCount == 0 else { return }
         passOverForNobody()
         pump()
     }
@@ -154,12 +142,6 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     override func timerFired(_ purpose: UInt32) { endWatch(purpose) }
 
-    /// Somebody was woken by a packet, and runs before the next one is decoded.
-    func wokeSomebody() {
-        wokenRunIn = loop.turnNumber &+ (isBeforeJobs ? 0 : 1)
-        loop.listForFlush(self)
-    }
-
     /// Reads on at the end of the turn, if somebody wants packets then.
     func kick() {
         if ending == nil { loop.listForFlush(self) }
@@ -169,7 +151,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
 
     /// Whether packets are wanted and nobody has to run before the next one.
     var mayRead: Bool {
-        guard ending == nil, slot == nil, !isListening, !areWatchersDue, !isConsumerDue,
+        guard ending == nil, slot == nil, !isListening, dueCount == 0,
             reader != nil || hooks?.reading != nil
         else { return false }
         if buffers.contains(where: \.isFull) { return false }
@@ -182,7 +164,10 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         guard !isInside else { return }
         isInside = true
         defer { isInside = false }
-        if hooks?.reading != nil { return readByHook() }
+        if hooks?.reading != nil {
+            readByHook()
+            return watchForLoss()
+        }
         var count = 0
         while mayRead {
             guard count < PacketBounds.packetsInARow else { return goOnLater() }
@@ -191,6 +176,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
             deliver(packet)
         }
         stopReading()
+        watchForLoss()
     }
 
     private func goOnLater() {
@@ -258,97 +244,5 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         (isReading, isParked) = (false, false)
         reader.unpark()
         reader.endPumping()
-    }
-
-    // MARK: The end
-
-    /// An error as the reading found it; this side's close is none.
-    func inputFailed(_ error: PacketError) {
-        end(error == .stream(.closed) ? .orderly : .failed(error))
-    }
-
-    /// Everybody who waits is told, once; an error closes the streams.
-    func end(_ new: PacketEnding) {
-        guard ending == nil else { return }
-        ending = new
-        stopReading()
-        hookTask?.cancel()
-        hookTask = nil
-        endWatches(new)
-        for buffer in buffers { end(buffer, new) }
-        endConsumerWait(.closed)
-        if new.error != nil { closeStreams(within: nil) }
-        // Nobody will be called any more. What the callbacks hold goes last, and outside of the
-        // assignment: it may be the connection.
-        let callbacks = (listeners, onUnhandled)
-        (listeners, onUnhandled) = ([], nil)
-        withExtendedLifetime(callbacks) {}
-    }
-
-    /// This side has closed or aborted.
-    private(set) var isClosedHere = false
-
-    /// This side ends: packets that were not taken are dropped.
-    func close(within timeout: Duration?) {
-        isClosedHere = true
-        let buffers = self.buffers
-        end(.orderly)
-        slot = nil
-        for buffer in buffers { buffer.packets = CountedQueue() }
-        closeStreams(within: timeout)
-    }
-
-    private func closeStreams(within timeout: Duration?) {
-        writer?.startClosing(within: timeout)
-        reader?.startClosingStream(within: timeout)
-    }
-
-    func abort() {
-        isClosedHere = true
-        // First: the end that an error brings closes in order.
-        writer?.startAborting()
-        reader?.startAbortingStream()
-        let buffers = self.buffers
-        end(.failed(.stream(.aborted)))
-        slot = nil
-        for buffer in buffers { buffer.packets = CountedQueue() }
-    }
-
-    var areStreamsClosed: Bool {
-        reader?.isStreamClosed ?? true && writer?.isStreamClosed ?? true
-    }
-
-    /// A stream has ended, perhaps with packets in its buffer that somebody has no room for: those
-    /// are read when there is room, and who waits for a packet until then is told now.
-    private func streamsMayHaveEnded() {
-        if areStreamsClosed {
-            let waits = closeWaits
-            closeWaits = []
-            for wait in waits { resume(wait, .ready) }
-        }
-        guard ending == nil, let reader, reader.isStreamClosed else { return }
-        switch reader.failure {
-        case nil, .closed?: end(.orderly)
-        case .aborted?: end(.failed(.stream(.aborted)))
-        case let error?:
-            guard isHeldUp else { return }
-            endWatches(.failed(.stream(error)))
-            for buffer in buffers where buffer.wait != nil {
-                end(buffer, .failed(.stream(error)))
-            }
-        }
-    }
-
-    /// Whether somebody who may never come is waited for before anything is read.
-    private var isHeldUp: Bool {
-        slot != nil || isListening || buffers.contains(where: \.isFull)
-    }
-
-    /// The connection's last user has gone: the streams end as if both halves were dropped.
-    func forsake() {
-        end(.orderly)
-        detach()
-        reader = nil
-        writer = nil
     }
 }

@@ -4,30 +4,20 @@ internal import SluiceReactor
 internal import SluiceStreams
 
 /// What a pump knows of a watch.
-// @unchecked Sendable: touched on the loop's thread alone; the reference travels.
-final class WatchEntry: @unchecked Sendable {
-    let kind: Any.Type
-    /// Whether a packet is of the kind.
-    let accepts: (any Packet) -> Bool
-    /// Whether it is the one that is watched for.
-    let isWanted: (any Packet) -> Bool
+// @unchecked Sendable by PacketInterest.
+final class WatchEntry: PacketInterest, @unchecked Sendable {
     let purpose: UInt32
     var timer: TimerToken = 0
-    var wait: Wait?
     /// Once it is over: the packet, or `nil` at an orderly end.
     var outcome: Result<(any Packet)?, PacketError>?
 
     init<T>(_ type: T.Type, purpose: UInt32, _ isWanted: @escaping (T) -> Bool) {
-        kind = type
         self.purpose = purpose
-        accepts = { $0 is T }
-        self.isWanted = { packet in (packet as? T).map(isWanted) ?? false }
+        super.init(type, isWanted)
     }
 
-    /// Whether it takes this one. The predicate may close or cancel: then there is nobody any more.
-    func takes(_ packet: any Packet) -> Bool {
-        outcome == nil && isWanted(packet) && outcome == nil
-    }
+    override var isOver: Bool { outcome != nil }
+    override var isReady: Bool { outcome != nil }
 }
 
 extension PacketPump {
@@ -48,7 +38,6 @@ extension PacketPump {
                 self, purpose: watch.purpose, deadline: isOver ? .max - 1 : deadline)
         }
         kick()
-        askAgainIfClosed()
     }
 
     func offerToWatches(_ packet: any Packet) -> Bool {
@@ -57,13 +46,10 @@ extension PacketPump {
         // A copy: a predicate may register another watch, which is for later packets.
         for watch in watches where watch.takes(packet) {
             isSeen = true
+            wake(watch)
             finish(watch, .success(packet))
         }
-        if isSeen {
-            watches.removeAll { $0.outcome != nil }
-            areWatchersDue = true
-            wokeSomebody()
-        }
+        if isSeen { watches.removeAll { $0.outcome != nil } }
         return isSeen
     }
 
@@ -88,12 +74,6 @@ extension PacketPump {
         endWait(of: watch, .ready)
     }
 
-    func endWait(of watch: WatchEntry, _ outcome: WaitOutcome) {
-        guard let wait = watch.wait else { return }
-        watch.wait = nil
-        resume(wait, outcome)
-    }
-
     /// Nobody waits for it any more.
     func remove(_ watch: WatchEntry) {
         guard watch.outcome == nil else { return }
@@ -102,18 +82,12 @@ extension PacketPump {
     }
 
     /// Waits until the watch is over.
-    nonisolated(nonsending) func wait(
-        for watch: WatchEntry
+    nonisolated(nonsending) func outcome(
+        of watch: WatchEntry
     ) async throws(PacketError) -> (any Packet)? {
         if watch.outcome == nil {
             guard watch.wait == nil else { throw .busy }
-            let outcome = await suspend { continuation, number in
-                begin(continuation, number: number) { wait in
-                    guard watch.outcome == nil else { return false }
-                    watch.wait = wait
-                    return true
-                }
-            }
+            let outcome = await wait(for: watch)
             if watch.outcome == nil {
                 remove(watch)
                 throw .stream(StreamError(of: outcome))
@@ -178,7 +152,7 @@ public final class PacketWatch<T: Sendable>: @unchecked Sendable {
             }
             return try result.get()
         }
-        return try await pump.wait(for: entry) as? T
+        return try await pump.outcome(of: entry) as? T
     }
 
     /// Ends the watching; a waiting `next` returns `nil`. Any thread.
