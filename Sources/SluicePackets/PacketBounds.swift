@@ -19,6 +19,8 @@ public enum PacketBounds {
     static let packetsInARow = 64
     /// Packets that wait in a sequence of one kind, unless it is given another bound.
     public static let packetsBuffered = 64
+    /// How long two linked connections send on what has come when one of them has ended.
+    static let linkRest = Duration.seconds(5)
     /// Conversations of a datagram server.
     public static let datagramPeers = 1_024
     /// Datagrams that wait in one of them: one system call's worth.

@@ -37,6 +37,16 @@ extension PacketPump {
         closeStreams(within: timeout)
     }
 
+    /// Ends in order behind what has come by now; the streams stay open.
+    func endWhenRead() {
+        guard ending == nil else { return }
+        // How much that is only the hook would know.
+        guard reader != nil, hooks?.reading == nil else { return end(.orderly) }
+        endsWhenRead = true
+        stopReading()
+        kick()
+    }
+
     private func closeStreams(within timeout: Duration?) {
         writer?.startClosing(within: timeout)
         reader?.startClosingStream(within: timeout)

@@ -70,6 +70,8 @@ final class PacketPump: LoopMember, @unchecked Sendable {
     var ending: PacketEnding?
     /// This side has closed or aborted.
     var isClosedHere = false
+    /// Nothing is waited for: it ends behind what has come.
+    var endsWhenRead = false
     /// What a callback threw, as it was.
     var thrown: (any Error)?
     var counts = PacketStatistics()
@@ -198,6 +200,10 @@ final class PacketPump: LoopMember, @unchecked Sendable {
                 goOnLater()
                 return nil
             case .blocked:
+                if endsWhenRead {
+                    end(.orderly)
+                    return nil
+                }
                 isParked = reader.park(self)
                 if isParked { return nil }
                 if loop.hasStopped {

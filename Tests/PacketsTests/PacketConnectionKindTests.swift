@@ -107,6 +107,7 @@ import Testing
         _ inspect: @escaping @Sendable (any Packet, LinkDirection) async throws -> LinkVerdict = {
             _, _ in .forward
         },
+        within timeout: Duration = .milliseconds(50),
         _ body:
             @escaping @Sendable (
                 _ client: PacketConnection, _ server: PacketConnection,
@@ -120,7 +121,7 @@ import Testing
                 let server = try PacketConnection(far.reader, far.writer, talk)
                 let link = await started {
                     try await linkPackets(
-                        inward, outward, closingWithin: .milliseconds(50), inspect)
+                        inward, outward, closingWithin: timeout, inspect)
                 }
                 try await body(client, server, (inward, outward), link)
             }
@@ -169,6 +170,48 @@ import Testing
             #expect(proxy.0.isClosing && proxy.1.isClosing)
             let late = try await client.nextPacket(of: Note.self)
             #expect(late == nil)
+        }
+    }
+
+    @Test(arguments: PairKind.allCases, [LinkDirection.forth, .back])
+    func `what has come from one side when the other one ends is still sent on`(
+        _ kind: PairKind, _ held: LinkDirection
+    ) async throws {
+        let (isInspected, goOn) = (Shared(false), Shared(false))
+        let inspect: @Sendable (any Packet, LinkDirection) async throws -> LinkVerdict = { _, _ in
+            isInspected.set(true)
+            try await eventually("it may go on") { goOn.value }
+            return .forward
+        }
+        try await withLink(kind, inspect, within: .seconds(8)) { client, server, proxy, link in
+            let (sender, ender) = held == .forth ? (client, server) : (server, client)
+            for number in 1...3 { try await sender.send(Note(text: "\(number)")) }
+            try await eventually("the first is inspected") { isInspected.value }
+            try ender.writer?.finishWriting()
+            try await ender.writer?.flush()
+            await settle()
+            goOn.set(true)
+            let texts = try await noteTexts(ender)
+            #expect(texts == ["1", "2", "3"])
+            sender.startClosing(within: .milliseconds(50))
+            ender.startClosing(within: .milliseconds(50))
+            try await link.value
+            #expect(proxy.0.isClosing && proxy.1.isClosing)
+        }
+    }
+
+    @Test(arguments: PairKind.allCases)
+    func `a side that has ended and takes nothing holds its link up for the given time alone`(
+        _ kind: PairKind
+    ) async throws {
+        try await withLink(kind) { client, server, proxy, link in
+            let flood = Note(text: String(repeating: "x", count: 60_000))
+            let flooding = await started { while true { try await server.send(flood) } }
+            try client.writer?.finishWriting()
+            try await link.value
+            #expect(proxy.0.isClosing && proxy.1.isClosing)
+            server.startClosing(within: .milliseconds(1))
+            await #expect(throws: (any Error).self) { try await flooding.value }
         }
     }
 
