@@ -60,6 +60,14 @@ extension PacketPump {
         if ending == nil { hookTask = nil }
     }
 
+    /// The packets may have ended since it was called: the connection closes all the same.
+    func listenerThrew(_ error: any Error) {
+        if ending == nil { return callbackThrew(error) }
+        guard ending?.error == nil, !isClosedHere else { return }
+        thrown = error
+        closeStreams(within: nil)
+    }
+
     /// A listener or a hook has thrown: everything ends with that.
     func callbackThrew(_ error: any Error) {
         guard ending == nil else { return }

@@ -53,7 +53,7 @@ extension PacketPump {
             do {
                 for callee in callees { try await callee.call(packet) }
             } catch {
-                self.callbackThrew(error)
+                self.listenerThrew(error)
             }
             self.isListening = false
             self.kick()

@@ -4,8 +4,9 @@ internal import SluiceReactor
 internal import SluiceStreams
 
 extension PacketPump {
-    /// An error as the reading found it; this side's close is none.
+    /// An error as the reading found it; this side's close is none, by the stream's writer too.
     func inputFailed(_ error: PacketError) {
+        if error == .stream(.closed) { isClosedHere = true }
         end(error == .stream(.closed) ? .orderly : .failed(error))
     }
 
@@ -47,7 +48,7 @@ extension PacketPump {
         kick()
     }
 
-    private func closeStreams(within timeout: Duration?) {
+    func closeStreams(within timeout: Duration?) {
         writer?.startClosing(within: timeout)
         reader?.startClosingStream(within: timeout)
     }
@@ -76,20 +77,40 @@ extension PacketPump {
         }
         guard ending == nil, let reader, reader.isStreamClosed else { return }
         switch reader.failure {
-        case nil, .closed?: end(.orderly)
+        case nil, .closed?: inputFailed(.stream(.closed))
         case .aborted?: end(.failed(.stream(.aborted)))
         default: break
         }
     }
 
-    /// While reading stands still, who waits for a packet behind is told if the stream is lost.
-    func watchForLoss() {
+    /// While reading stands still, who waits for a packet is told if there will be none: behind an
+    /// end with nothing before it everybody, behind a loss those who cannot wait for what is left.
+    func watchForEnd() {
         guard isHeldUp, ending == nil, !isAsked, let reader,
-            !watches.isEmpty || buffers.contains(where: { $0.wait != nil }),
-            !reader.awaitBreak(self), let loss = reader.loss
+            consumerWait != nil || !watches.isEmpty || buffers.contains(where: { $0.wait != nil }),
+            !reader.awaitHangUp(self)
         else { return }
+        if reader.undecoded.isEmpty, !receiving.isInPacket(), hooks?.reading == nil {
+            lookForEnd(reader)
+        }
+        guard ending == nil, !reader.awaitBreak(self), let loss = reader.loss else { return }
         endWatches(.failed(.stream(loss)))
         for buffer in buffers where buffer.wait != nil { end(buffer, .failed(.stream(loss))) }
+    }
+
+    /// One receive, whose bytes wait.
+    private func lookForEnd(_ reader: StreamReader) {
+        do throws(StreamError) { try reader.beginPumping() } catch { return }
+        defer { reader.endPumping() }
+        do throws(StreamError) {
+            switch try reader.fillBuffer() {
+            case .end: end(.orderly)
+            case .shareUsed: goOnLater()
+            case .bytes, .blocked: break
+            }
+        } catch {
+            inputFailed(.stream(error))
+        }
     }
 
     /// Whether somebody who may never come is waited for before anything is read.

@@ -168,7 +168,7 @@ final class PacketPump: LoopMember, @unchecked Sendable {
         defer { isInside = false }
         if hooks?.reading != nil {
             readByHook()
-            return watchForLoss()
+            return watchForEnd()
         }
         var count = 0
         while mayRead {
@@ -178,10 +178,10 @@ final class PacketPump: LoopMember, @unchecked Sendable {
             deliver(packet)
         }
         stopReading()
-        watchForLoss()
+        watchForEnd()
     }
 
-    private func goOnLater() {
+    func goOnLater() {
         guard !isListed else { return }
         isListed = true
         loop.listForWork(self, .ready)

@@ -24,11 +24,82 @@ import Testing
                 await expectReset("a late watch, \(holdUp)") {
                     _ = try await connection.nextPacket(of: Answer.self)
                 }
-                // What had come before is not lost.
-                #expect(connection.failure == nil)
+                // What had come before is not lost: with something left to read it goes on.
+                #expect((connection.failure == nil) == (holdUp != .body))
                 goOn.set(true)
                 #expect(try await held() == ["1", "2"], "\(holdUp)")
             }
+        }
+    }
+
+    @Test(arguments: PairKind.allCases, [false, true])
+    func `an end with nothing before it is told to all, though reading is held up`(
+        _ kind: PairKind, _ isReset: Bool
+    ) async throws {
+        for holdUp in HoldUp.allCases {
+            try await withConnection(kind) { connection, far in
+                let goOn = Shared(false)
+                let held = try await holdUp.begin(
+                    connection, far, isOrderly: !isReset, nothingBehind: true
+                ) { goOn.value }
+                let watch = await started { try await connection.nextPacket(of: Answer.self) }
+                let statuses = connection.packets(of: Status.self)
+                let status = await started { for try await _ in statuses {} }
+                let loop = await started { try await noteTexts(connection) }
+                if isReset { await far.writer.abort() } else { try await far.finish() }
+                try await eventually("the end is known, \(holdUp)") {
+                    !connection.isWatching(for: Answer.self)
+                }
+                if isReset {
+                    await expectReset("a watch, \(holdUp)") { _ = try await watch.value }
+                    await expectReset("a sequence, \(holdUp)") { try await status.value }
+                } else {
+                    #expect(try await watch.value == nil, "\(holdUp)")
+                    try await status.value
+                    let late = try await connection.nextPacket(of: Answer.self)
+                    #expect(late == nil)
+                }
+                // Refused, where the body that holds up is the consumer's; else told.
+                _ = await loop.result
+                #expect(connection.isClosing == isReset)
+                goOn.set(true)
+                #expect(
+                    try await held() == (holdUp == .body ? ["1", "2"] : ["1"]), "\(holdUp)")
+            }
+        }
+    }
+
+    @Test(arguments: PairKind.allCases)
+    func `what a listener throws behind the peer's end closes the connection`(
+        _ kind: PairKind
+    ) async throws {
+        struct Refused: Error {}
+        try await withConnection(kind) { connection, far in
+            let goOn = Shared(false)
+            connection.on(Ask.self) { _ in
+                try await eventually("it may go on") { goOn.value }
+                throw Refused()
+            }
+            let watch = connection.watch(for: Note.self)
+            try await far.say(try frame(Ask(key: 1)))
+            try await far.finish()
+            #expect(try await watch.next() == nil)
+            #expect(!connection.isClosing)
+            goOn.set(true)
+            try await eventually("it closes") { connection.isClosing }
+            #expect(connection.failure is Refused)
+        }
+    }
+
+    @Test(arguments: PairKind.allCases)
+    func `a close by the stream's own writer is this side's`(_ kind: PairKind) async throws {
+        try await withConnection(kind) { connection, _ in
+            let asking = await started {
+                try await connection.request(Ask(), expecting: Answer.self)
+            }
+            connection.writer?.startClosing(within: .milliseconds(1))
+            await #expect(throws: PacketError.stream(.closed)) { try await asking.value }
+            #expect(connection.failure == nil)
         }
     }
 
@@ -167,9 +238,11 @@ import Testing
 private enum HoldUp: CaseIterable {
     case sequence, body, listener
 
-    /// Sends two notes, of which one is held up; returns what gives the texts of both.
+    /// Sends two notes, of which one is held up or, with nothing behind, is not sent unless the
+    /// body's slot has room; returns what gives the texts that were taken at the end.
     func begin(
-        _ connection: PacketConnection, _ far: StreamEnd, _ mayGoOn: @escaping @Sendable () -> Bool
+        _ connection: PacketConnection, _ far: StreamEnd, isOrderly: Bool = false,
+        nothingBehind: Bool = false, _ mayGoOn: @escaping @Sendable () -> Bool
     ) async throws -> () async throws -> [String] {
         let texts = Shared<[String]>([])
         let end: () async throws -> Void
@@ -177,7 +250,7 @@ private enum HoldUp: CaseIterable {
         case .sequence:
             let notes = connection.packets(of: Note.self, buffering: 1)
             end = {
-                await expectReset("the sequence") {
+                try await expectEnd("the sequence", isOrderly) {
                     for try await note in notes { texts.append(note.text) }
                 }
             }
@@ -188,20 +261,28 @@ private enum HoldUp: CaseIterable {
                     try await eventually("the body may end") { mayGoOn() }
                 }
             }
-            end = { await expectReset("the loop") { try await loop.value } }
+            end = { try await expectEnd("the loop", isOrderly) { try await loop.value } }
         case .listener:
             connection.on(Note.self) { note in
                 texts.append(note.text)
                 try await eventually("the listener may end") { mayGoOn() }
             }
-            end = { try await eventually("both are heard") { texts.value.count == 2 } }
+            let count = nothingBehind ? 1 : 2
+            end = { try await eventually("all are heard") { texts.value.count == count } }
         }
-        try await far.say(try frame(Note(text: "1")) + frame(Note(text: "2")))
+        try await far.say(try frame(Note(text: "1")))
+        if !nothingBehind || self == .body { try await far.say(try frame(Note(text: "2"))) }
         return {
             try await end()
             return texts.value
         }
     }
+}
+
+private func expectEnd(
+    _ who: String, _ isOrderly: Bool, _ body: () async throws -> Void
+) async throws {
+    if isOrderly { try await body() } else { await expectReset(who, body) }
 }
 
 private func expectReset(
