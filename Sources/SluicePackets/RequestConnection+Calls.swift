@@ -128,9 +128,9 @@ extension RequestConnection {
         await loop.hop {
             self.wasClosed = true
             self.opener?.end(.stream(.closed))
-            guard let pump = self.pump else { return }
-            pump.startClosing(within: within?.clampedNanoseconds)
-            try? await pump.join(receivingOnly: false)
+            let lives = Self.lives(self.opener, self.pump)
+            for life in lives { life.startClosing(within: within?.clampedNanoseconds) }
+            for life in lives { try? await life.join(receivingOnly: false) }
         }
     }
 
@@ -143,7 +143,7 @@ extension RequestConnection {
     private func abortHere() {
         wasClosed = true
         opener?.end(.stream(.aborted))
-        pump?.abort(.stream(.aborted))
+        for life in Self.lives(opener, pump) { life.abort(.stream(.aborted)) }
     }
 
     private nonisolated(nonsending) func onPump(

@@ -22,9 +22,9 @@ public final class RequestConnection: @unchecked Sendable {
     public let loop: EventLoop
     let settings: RequestSettings
     let opener: RequestOpener?
-    /// Its life in progress; one that opens on demand may have several.
+    /// Its life in progress, or the last one; one that opens on demand may have several.
     var pump: RequestPump?
-    /// Why the last life ended.
+    /// This side has closed it or aborted it: there is no next life.
     var wasClosed = false
 
     /// A connection over a stream's two halves, or over two streams of the same loop. Any thread.
@@ -75,8 +75,16 @@ public final class RequestConnection: @unchecked Sendable {
 
     deinit {
         guard let pump else { return }
-        if loop.isCurrent { return pump.startClosing(within: nil) }
-        loop.postAlways { pump.startClosing(within: nil) }
+        let close = { @Sendable [opener] in
+            for life in Self.lives(opener, pump) { life.startClosing(within: nil) }
+        }
+        if loop.isCurrent { return close() }
+        loop.postAlways(close)
+    }
+
+    /// The life in progress behind those that still end.
+    static func lives(_ opener: RequestOpener?, _ pump: RequestPump?) -> [RequestPump] {
+        (opener?.earlier ?? []) + (pump.map { [$0] } ?? [])
     }
 
     private static func check(_ options: RequestOptions) {
@@ -85,11 +93,13 @@ public final class RequestConnection: @unchecked Sendable {
         }
     }
 
-    private func start(_ reader: StreamReader, _ writer: StreamWriter) {
+    @discardableResult
+    private func start(_ reader: StreamReader, _ writer: StreamWriter) -> RequestPump {
+        if let pump { opener?.replaced(pump) }
         let pump = RequestPump(reader, writer, settings, for: self)
         self.pump = pump
-        if loop.isCurrent { return pump.begin() }
-        loop.postAlways { pump.begin() }
+        if loop.isCurrent { pump.begin() } else { loop.postAlways { pump.begin() } }
+        return pump
     }
 
     /// The life in progress, begun if need be. On the loop, at home.
@@ -105,7 +115,8 @@ public final class RequestConnection: @unchecked Sendable {
                 RequestOpener.close(streams)
                 throw PacketError.stream(.closed)
             }
-            start(streams.reader, streams.writer)
+            // Even if it is over already: streams that are dead each time are not tried for ever.
+            return start(streams.reader, streams.writer)
         }
     }
 

@@ -1,21 +1,34 @@
-// RequestOpener: opens a connection's streams, once for all who want them at the same time. Floor
-// 3, the loop's thread.
+// RequestOpener: opens a connection's streams, once for all who want them at the same time, and
+// knows the lives that end beside the newest. Floor 3, the loop's thread.
 
 internal import SluiceReactor
 internal import SluiceStreams
 
-// @unchecked Sendable by LoopMember: touched on the loop's thread alone.
-final class RequestOpener: LoopMember, @unchecked Sendable {
+// @unchecked Sendable: touched on the loop's thread alone.
+final class RequestOpener: @unchecked Sendable {
     typealias Streams = (reader: StreamReader, writer: StreamWriter)
 
+    private let loop: EventLoop
     private let open: @Sendable () async throws -> Streams
     /// The one in progress.
     private var opening: RequestOpening?
-    private var waits: [Wait] = []
+    private let waits: ServerWaits
+    /// Lives that were replaced by the next one and are not over.
+    private(set) var earlier: [RequestPump] = []
 
     init(loop: EventLoop, _ open: @escaping @Sendable () async throws -> Streams) {
+        self.loop = loop
         self.open = open
-        super.init(loop: loop)
+        waits = ServerWaits(loop: loop)
+    }
+
+    /// Another life begins: this one is known until it is over.
+    func replaced(_ life: RequestPump) {
+        guard !life.state.pointee.ending.isOver else { return }
+        earlier.append(life)
+        life.whenOver = { [weak self] in
+            self?.earlier.removeAll { $0.state.pointee.ending.isOver }
+        }
     }
 
     /// Streams that were opened after this call, or were being opened at it; `nil` for all but the
@@ -25,24 +38,23 @@ final class RequestOpener: LoopMember, @unchecked Sendable {
     nonisolated(nonsending) func streams(until deadline: UInt64) async throws -> Streams? {
         let opening = self.opening ?? begin()
         try await Deadline.$current.withValue(min(deadline, Deadline.current)) {
-            while opening.result == nil { try await waitOnce(opening) }
+            try await wait(for: opening)
         }
-        guard let streams = try opening.result?.get() else { return nil }
+        // The loop's end ends the wait, too.
+        guard let result = opening.result else { throw PacketError.stream(.reactor(.stopped)) }
+        guard let streams = try result.get() else { return nil }
         opening.result = .success(nil)
         return streams
     }
 
-    private nonisolated(nonsending) func waitOnce(
-        _ opening: RequestOpening
+    private nonisolated(nonsending) func wait(
+        for opening: RequestOpening
     ) async throws(PacketError) {
-        let outcome = await suspend { continuation, number in
-            begin(continuation, number: number) { wait in
-                guard opening.result == nil else { return false }
-                waits.append(wait)
-                return true
-            }
+        do throws(StreamError) {
+            try await waits.wait(while: { opening.result == nil })
+        } catch {
+            throw .stream(error)
         }
-        try PacketError.check(outcome)
     }
 
     /// Nobody wants streams any more: ends the waits for them. What is opened all the same is
@@ -83,20 +95,13 @@ final class RequestOpener: LoopMember, @unchecked Sendable {
         guard opening.result == nil else { return }
         opening.result = result
         self.opening = nil
-        let waits = self.waits
-        self.waits = []
-        for wait in waits { resume(wait, .ready) }
+        waits.wake()
     }
 
     /// Closes streams that are not used.
     static func close(_ streams: Streams) {
         streams.writer.startClosing()
         streams.reader.startClosingStream(within: nil)
-    }
-
-    override func endWait(_ number: UInt32, _ outcome: WaitOutcome) {
-        guard let index = waits.firstIndex(where: { $0.number == number }) else { return }
-        resume(waits.remove(at: index), outcome)
     }
 }
 

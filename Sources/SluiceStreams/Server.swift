@@ -248,6 +248,9 @@ package final class ServerWaits: LoopMember, @unchecked Sendable {
 
     package override init(loop: EventLoop) { super.init(loop: loop) }
 
+    /// Whether nobody waits.
+    package var isEmpty: Bool { waiting.isEmpty }
+
     /// Waits while `condition` holds; it is asked again at each `wake`.
     package nonisolated(nonsending) func wait(
         while condition: () -> Bool
