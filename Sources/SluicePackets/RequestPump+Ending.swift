@@ -117,15 +117,22 @@ extension RequestPump {
 
     func closeTimerFired() {
         state.pointee.ending.closeTimer = 0
-        abort(.stream(.timedOut))
+        let ending = state.pointee.ending
+        // Then only the stream's own end is missing, and nothing is lost.
+        let isSaid = ending.hasReceivedEnd && ending.hasSentEnd && outputCount == 0
+        // A peer that has gone is what most idle connections have.
+        let isIdle = ending.closeReason == .idle
+        abort(isIdle ? .idle : .stream(.timedOut), isLoss: !isSaid)
     }
 
     /// Ends everything now.
-    func abort(_ reason: PacketError) {
+    ///
+    /// - Parameter isLoss: whether those who wait for the end are told the reason.
+    func abort(_ reason: PacketError, isLoss: Bool = true) {
         guard !state.pointee.ending.isOver else { return }
+        if isLoss, state.pointee.ending.reason == nil { state.pointee.ending.reason = reason }
         if !state.pointee.ending.hasReceivedEnd {
             state.pointee.ending.hasReceivedEnd = true
-            state.pointee.ending.reason = reason
             endReading()
         }
         if !state.pointee.ending.isClosing {

@@ -182,7 +182,7 @@ extension RequestPump {
             return
         }
         state.pointee.statistics.answersIgnored += 1
-        if settings.options.isStrict, header.tag >= channel?.nextTag ?? 0 {
+        if settings.options.isStrict, channel?.hasNumbered(header.tag) != true {
             receiveEnded(.malformed("an answer to the request \(header.tag), which was never sent"))
         }
     }

@@ -77,7 +77,15 @@ final class RequestChannel {
 
     init(_ number: UInt64) {
         self.number = number
-        nextTag = number == 0 ? 2 : 0
+        nextTag = Self.firstTag(of: number)
+    }
+
+    /// The first two on channel 0 are those of the ends.
+    private static func firstTag(of number: UInt64) -> UInt64 { number == 0 ? 2 : 0 }
+
+    /// Whether a request of this side's has had the tag.
+    func hasNumbered(_ tag: UInt64) -> Bool {
+        tag >= Self.firstTag(of: number) && tag < nextTag
     }
 }
 

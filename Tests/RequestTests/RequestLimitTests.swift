@@ -253,6 +253,20 @@ import Testing
         }
     }
 
+    // PACKETS 39
+    @Test(arguments: PairKind.allCases)
+    func `so is one whose peer has gone without a word, for the same reason`(
+        _ kind: PairKind
+    ) async throws {
+        var options = RequestOptions()
+        options.idleTimeout = .milliseconds(5)
+        options.closeTimeout = .milliseconds(5)
+        try await withRawPeer(kind, options: options) { connection, _ in
+            await #expect(throws: PacketError.idle) { try await connection.join() }
+            #expect(connection.writer?.isClosing == true)
+        }
+    }
+
     // PACKETS 40
     @Test(arguments: PairKind.allCases)
     func `a small answer waits for one packet of another channel at most`(

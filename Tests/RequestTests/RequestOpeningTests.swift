@@ -212,6 +212,9 @@ import Testing
             (fromHex("0403028001"), "an integer longer than it need be"),
             (fromHex("0480020201"), "an integer longer than it need be"),
             (wire(response(9)), "an answer to the request 9, which was never sent"),
+            // Channel 0 numbers its requests from 2 on.
+            (wire(response(1)), "an answer to the request 1, which was never sent"),
+            (wire(response(0)), "an answer to the request 0, which was never sent"),
             (wire(response(0, channel: 3)), "an answer to the request 0, which was never sent"),
             (
                 wire(request(2, 3), bytes("5000")) + wire(request(2, 0)),
