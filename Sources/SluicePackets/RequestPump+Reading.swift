@@ -143,6 +143,8 @@ extension RequestPump {
             case .end:
                 let rest = reader.undecoded.count
                 if rest > 0 { reader.markDecoded(rest) }
+                // It was idle, and its server shuts down: that is this side's close.
+                if reader.isInputCut { state.pointee.ending.isClosing = true }
                 receiveEnded(rest > 0 ? .truncated(received: rest) : nil)
             }
         } catch {

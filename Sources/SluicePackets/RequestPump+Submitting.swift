@@ -111,6 +111,7 @@ extension RequestPump {
         }
         if state.pointee.submittingCount > 0 { admitSubmitters() }
         goOnEnding()
+        reader.becameIdle()
     }
 
     /// So that giving up one after the other, while nothing can be sent, is no growth.

@@ -97,6 +97,14 @@ final class RequestPump: LoopMember, @unchecked Sendable {
         resume(state.pointee.joinWaits.remove(at: index).wait, outcome)
     }
 
+    /// Whether a server that shuts down has to wait for it: something is under way, in either
+    /// direction.
+    override var isAtWork: Bool? {
+        state.pointee.pendingCount > 0 || state.pointee.submittingCount > 0
+            || state.pointee.serving > 0 || state.pointee.puller?.current != nil
+            || !state.pointee.waitingChannels.isEmpty || !state.pointee.outgoingChannels.isEmpty
+    }
+
     /// Whether nothing of the connection goes on any longer.
     var hasEnded: Bool { state.pointee.ending.isOver || state.pointee.ending.isBroken }
 

@@ -142,6 +142,7 @@ extension RequestPump {
             channel(of: incoming).serving -= 1
             if isWanted { state.pointee.inProgress[incoming.key] = nil }
         }
+        if !isWanted { reader.becameIdle() }
         return isWanted && !hasEnded ? incoming : nil
     }
 

@@ -74,6 +74,9 @@ open class LoopMember: @unchecked Sendable {
     /// predicates).
     open func work(_ outcome: WaitOutcome) {}
 
+    /// Whether it still works on what has come; `nil` if it cannot tell.
+    open var isAtWork: Bool? { nil }
+
     /// The loop is about to sleep: hand over what was gathered in this turn.
     open func flushOutput() {}
 

@@ -98,6 +98,15 @@ extension StreamReader {
         return true
     }
 
+    /// The attached member may not be at work any more, though it has sent nothing: if the server
+    /// shuts down, the input may end now.
+    package func becameIdle() {
+        if transport.state.pointee.isDraining { transport.startDraining() }
+    }
+
+    /// Whether a server that shuts down has ended the input; the peer has not.
+    package var isInputCut: Bool { transport.state.pointee.inputCut }
+
     /// Takes away what the member waits for, but its read: it is not kept alive any more.
     package func forgetWaits(of member: LoopMember) { transport.forgetWaits(of: member) }
 

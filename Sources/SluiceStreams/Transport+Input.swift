@@ -269,10 +269,11 @@ extension Transport {
         if Deadline.current <= loop.now() { throw .timedOut }
     }
 
-    /// Nothing received that has not been answered, nothing on the way out.
+    /// Nothing received that has not been answered, nothing on the way out. A member that reads may
+    /// know better what has been answered.
     final var isIdle: Bool {
-        state.pointee.unfinished == 0 && !state.pointee.owesAnswer
-            && state.pointee.output.isEmpty
+        state.pointee.unfinished == 0 && state.pointee.output.isEmpty
+            && !(readingMember?.isAtWork ?? state.pointee.owesAnswer)
     }
 
     /// A server shuts down: an idle connection's input ends now, a busy one's when it becomes idle.
