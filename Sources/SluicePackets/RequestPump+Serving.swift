@@ -75,7 +75,14 @@ extension RequestPump {
         awaitDrain()
         if isBacklogFull { return !reader.awaitBreak(self) }
         // The error of a stream that was broken lies behind what has come; nobody else sees it.
-        return state.pointee.pendingCount > 0 || !reader.awaitHangUp(self)
+        return isOwedAnswers || !reader.awaitHangUp(self)
+    }
+
+    /// Whether answers are still to come, also to requests that were given up: they fill the
+    /// stream like all others.
+    private var isOwedAnswers: Bool {
+        let done = state.pointee.statistics
+        return done.requestsSent > done.answersReceived &+ done.answersIgnored
     }
 
     /// Whether no more requests are kept. Refusals count too: they are answers to requests that

@@ -126,6 +126,24 @@ import Testing
         }
     }
 
+    // Two peers that have both given up what they had asked would else wait for each other.
+    @Test(arguments: PairKind.allCases)
+    func `an answer that nobody waits for any longer is read past a full output, too`(
+        _ kind: PairKind
+    ) async throws {
+        let handler: RequestHandler = { _, _ in .bytes([UInt8](repeating: 1, count: 12 << 20)) }
+        try await withRawPeer(kind, handler: handler) { connection, far in
+            try await connection.submit(0).cancel()
+            try await far.say(wire(request(2, 0)))
+            try await far.say(wire(request(3, 0)) + wire(response(2)))
+            try await eventually("it is read") { connection.statistics.answersIgnored == 1 }
+            // From now on none is to come.
+            try await far.say(wire(request(4, 0)))
+            await settle()
+            #expect(connection.statistics.requestsReceived == 2)
+        }
+    }
+
     @Test(arguments: PairKind.allCases)
     func `requests kept at the peer's end are served when output has left`(
         _ kind: PairKind
