@@ -75,7 +75,7 @@ extension RequestConnection {
     // MARK: The end
 
     /// Tells the peer that no more requests come from this side. Later submissions throw
-    /// `stream(.closed)`; the peer's requests are still answered.
+    /// `stream(.closed)`, in this life of the connection; the peer's requests are still answered.
     public nonisolated(nonsending) func endRequests() async {
         await onPump { $0.endRequests() }
     }
@@ -90,7 +90,7 @@ extension RequestConnection {
     }
 
     /// Waits until the connection is over: both sides have said their end and the streams are
-    /// closed, or something broke it.
+    /// closed, or something broke it. A handler that waits for that waits for itself.
     ///
     /// - Throws: what broke it; ``PacketError/idle``; `stream(.cancelled)` or `stream(.timedOut)`
     ///   for this task's wait alone.
@@ -165,7 +165,7 @@ extension RequestConnection {
         return wasClosed || (opener == nil && pump?.refusalToSubmit != nil)
     }
 
-    /// What it has done in the life in progress. On the loop's thread.
+    /// What it has done in the life in progress, or the last one. On the loop's thread.
     public var statistics: RequestStatistics {
         precondition(loop.isCurrent, "statistics were asked off their loop")
         return pump?.state.pointee.statistics ?? RequestStatistics()
@@ -177,8 +177,8 @@ extension RequestConnection {
         return pump?.state.pointee.pendingCount ?? 0
     }
 
-    /// Its stream's receiving half; `nil` while it is not open. On the loop's thread.
+    /// Its stream's receiving half; `nil` before it is first opened. On the loop's thread.
     public var reader: StreamReader? { pump?.reader }
-    /// Its stream's sending half; `nil` while it is not open. On the loop's thread.
+    /// Its stream's sending half; `nil` before it is first opened. On the loop's thread.
     public var writer: StreamWriter? { pump?.writer }
 }

@@ -57,6 +57,9 @@ public final class RequestConnection: @unchecked Sendable {
     /// A connection that is opened at its first request, closed when it is idle, and opened again.
     /// Any thread.
     ///
+    /// When the peer has ended one life, handlers of that may still answer beside the next one.
+    /// `close` and `abort` end all of them; everything else is about the newest.
+    ///
     /// - Parameters:
     ///   - loop: where it lives; the caller's by default, else the background loop.
     ///   - options: as above; without an `idleTimeout` it stays open.

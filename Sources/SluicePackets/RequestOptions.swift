@@ -17,14 +17,15 @@ public struct RequestOptions: Sendable {
     public var inFlightLimit = PacketBounds.requestsInFlight
     /// The same for each channel; as many by default.
     public var inFlightPerChannel = PacketBounds.requestsInFlight
-    /// Handlers that may wait at the same time: more requests are not read beyond, or are kept. 1
-    /// or more; 1,024 by default.
+    /// Handlers that may wait at the same time: more requests are not read beyond, or are kept. So
+    /// requests within requests that are deeper than that wait for each other. 1 or more; 1,024 by
+    /// default.
     public var servingLimit = PacketBounds.requestsInFlight
     /// The same for each channel; as many by default.
     public var servingPerChannel = PacketBounds.requestsInFlight
     /// Bytes of answers that have not left and of requests that wait, above which no more requests
-    /// are read until half of it is left. While requests of this side's are unanswered packets are
-    /// read on, up to ``requestBacklogLimit``. 1 MiB by default.
+    /// are read until half of it is left. While requests of this side's are unanswered, also such
+    /// as were given up, packets are read on, up to ``requestBacklogLimit``. 1 MiB by default.
     public var mark = PacketBounds.requestMark
     /// Bytes of requests kept while answers are still being waited for, above which nothing is
     /// read; two honest peers do not get there. 32 MiB by default.

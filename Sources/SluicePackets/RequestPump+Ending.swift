@@ -38,7 +38,15 @@ extension RequestPump {
     private func abandon() {
         cancelHandlers()
         dropWaiting()
-        closeStreams(within: nil)
+        closeStreams()
+    }
+
+    /// A server's grace is over: also for a connection that is not being read, or whose peer has
+    /// said its end and keeps the stream.
+    func handlersTaskWasCancelled() {
+        receiveEnded(.stream(.cancelled))
+        closeStreams(within: .zero)
+        releaseWorkers()
     }
 
     private func cancelHandlers() {
@@ -55,7 +63,7 @@ extension RequestPump {
             receiveEnded(.stream(failure))
         }
         if reader.isStreamClosed, writer.isStreamClosed { return becomeOver() }
-        closeStreams(within: nil)
+        closeStreams()
     }
 
     /// Fails this side's requests, those that wait for a place too.
@@ -156,7 +164,7 @@ extension RequestPump {
     private func stepToEnd() {
         let ending = state.pointee.ending
         guard !ending.isOver else { return }
-        guard ending.reason == nil else { return closeStreams(within: nil) }
+        guard ending.reason == nil else { return closeStreams() }
         if ending.wantsEnd, state.pointee.graceTimer != 0 {
             // The end waits for nobody to leave with it; this comes back here.
             loop.disarm(state.pointee.graceTimer)
@@ -178,7 +186,7 @@ extension RequestPump {
         }
         // Not before it has left: it may wait for output, or for the grace.
         if ending.hasReceivedEnd, state.pointee.outgoingChannels.isEmpty {
-            closeStreams(within: nil)
+            closeStreams()
         }
     }
 
@@ -196,10 +204,12 @@ extension RequestPump {
     }
 
     /// Both directions have ended: closes the streams, or leaves them.
-    private func closeStreams(within: UInt64?) {
+    ///
+    /// - Parameter within: until it is done at once; the streams' own time by default.
+    private func closeStreams(within: Duration? = nil) {
         guard settings.options.closesStreams else { return becomeOver() }
-        writer.startClosing(within: nil)
-        reader.startClosingStream(within: nil)
+        writer.startClosing(within: within)
+        reader.startClosingStream(within: within)
         if reader.isStreamClosed, writer.isStreamClosed { becomeOver() }
     }
 

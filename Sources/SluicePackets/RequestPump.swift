@@ -66,12 +66,6 @@ final class RequestPump: LoopMember, @unchecked Sendable {
         if reader.isStreamClosed || writer.isStreamClosed { streamClosed() }
     }
 
-    /// A server's grace is over: also for a connection that is not being read.
-    private func handlersTaskWasCancelled() {
-        receiveEnded(.stream(.cancelled))
-        releaseWorkers()
-    }
-
     /// The turn's jobs are done: whoever pulls and is still in its handler waits for something.
     override func flushOutput() {
         guard !hasEnded, state.pointee.puller != nil else { return }

@@ -107,6 +107,19 @@ import Testing
         }
     }
 
+    @Test func `a peer that has said its end and keeps the stream is not waited for`() async throws
+    {
+        try await withLoop { _ in
+            let server = try await startServer(port: 0, requestHandler: testService)
+            let far = StreamEnd(try await openConnection(host: "127.0.0.1", port: server.port))
+            try await far.say(wire(request(2, 0), [1]) + endMarkers)
+            #expect(try await far.reader.readToEnd() == wire(response(2), [1]) + endMarkers)
+            let counts = await server.shutdown(grace: .milliseconds(5))
+            #expect(counts.aborted == 0)
+            await far.writer.abort()
+        }
+    }
+
     @Test func `behind a shutdown requests end as closed by this side`() async throws {
         try await withServer({ _, _ in .nothing }) { server, client, far in
             let shutdown = await started { await server.shutdown(grace: .seconds(3_600)) }

@@ -27,6 +27,37 @@ import Testing
         }
     }
 
+    @Test(arguments: [0, -1, Int64.max])
+    func `times of any length are legal`(_ seconds: Int64) async throws {
+        let time = Duration.seconds(seconds)
+        var options = RequestOptions()
+        options.requestTimeout = time
+        options.closeTimeout = time
+        options.packetGrace = seconds > 0 ? .zero : time
+        options.idleTimeout = seconds > 0 ? time : nil
+        try await withRawPeer(.memory, options: options) { connection, far in
+            if seconds > 0 {
+                let pending = try await connection.submit(0)
+                try await far.say(wire(response(2), [1]))
+                #expect(try await pending.response().payload == [1])
+                let closing = await started { await connection.close(within: time) }
+                try await far.say(endMarkers)
+                try await far.finish()
+                return try await closing.value
+            }
+            let timedOut = PacketError.stream(.timedOut)
+            await #expect(throws: timedOut) { try await connection.call(0) }
+            await #expect(throws: timedOut) {
+                try await connection.submit(0, within: time).response()
+            }
+            await #expect(throws: timedOut) {
+                try await withTimeout(time) { try await connection.call(0, within: .seconds(9)) }
+            }
+            await connection.close(within: time)
+            await #expect(throws: PacketError.self) { try await connection.join() }
+        }
+    }
+
     // PACKETS 35
     @Test(arguments: PairKind.allCases)
     func `a request over the limit waits for an answer, and one given up is never sent`(
@@ -240,9 +271,8 @@ import Testing
             // A request under way, and another one's handler, for longer than that.
             let pending = try await connection.submit(0)
             try await sleep(for: .milliseconds(70))
-            try await far.say(wire(response(2)))
+            try await far.say(wire(response(2)) + wire(request(2, 3), bytes("70")))
             #expect(try await pending.response().isOK)
-            try await far.say(wire(request(2, 3), bytes("70")))
             #expect(try await far.reader.readExactly(4) == fromHex("03020201"))
             #expect(try await far.packet().0 == response(2))
             #expect(try await far.reader.readExactly(8) == endMarkers)

@@ -112,6 +112,45 @@ import Testing
         }
     }
 
+    @Test func `every call may be made, given up and timed out away from the loop`() async throws {
+        let loop = try startLoop(faults: nil)
+        let connections = try await loop.spawn {
+            let (near, far) = try await PairKind.tcp.makePair()
+            return (
+                RequestConnection(near.reader, near.writer),
+                RequestConnection(far.reader, far.writer, handler: testService)
+            )
+        }.value
+        let (client, server) = connections
+        try await withDeadline(.seconds(30)) {
+            #expect(try await client.call(0, payload: [1]).payload == [1])
+            let pending = try await client.submit(3, payload: bytes("5000"))
+            let waiting = Task { try await pending.response() }
+            waiting.cancel()
+            let cancelled = PacketError.stream(.cancelled)
+            await #expect(throws: cancelled) { try await waiting.value }
+            await #expect(throws: PacketError.stream(.timedOut)) {
+                try await withTimeout(.milliseconds(5)) { try await pending.response() }
+            }
+            pending.cancel()
+            await #expect(throws: cancelled) { try await pending.response() }
+            let call = Task { try await client.call(3, payload: bytes("5000")) }
+            let join = Task { try await client.join() }
+            for task in [Task { _ = try await call.value }, join] {
+                call.cancel()
+                join.cancel()
+                await #expect(throws: cancelled) { try await task.value }
+            }
+            await client.endRequests()
+            await #expect(throws: PacketError.stream(.closed)) { try await client.submit(0) }
+            await client.sendEOF()
+            try await server.joinReceive()
+            await server.abort()
+            await client.close()
+        }
+        await loop.stop()
+    }
+
     // PACKETS 41, 44, 45, 46
     @Test(arguments: PairKind.allCases)
     func `a close from one side ends both, and what waits has the reason`(
