@@ -166,10 +166,11 @@ extension RequestPump {
         guard !ending.isOver else { return }
         guard ending.reason == nil else { return closeStreams() }
         if ending.wantsEnd, state.pointee.graceTimer != 0 {
-            // The end waits for nobody to leave with it; this comes back here.
+            // The end waits for nobody to leave with it; this comes back here. Reading, too, may
+            // have stopped for what has waited.
             loop.disarm(state.pointee.graceTimer)
             state.pointee.graceTimer = 0
-            return feed()
+            return loop.listForWork(self, .ready)
         }
         guard state.pointee.outgoingChannels.isEmpty, state.pointee.submittingCount == 0 else {
             return

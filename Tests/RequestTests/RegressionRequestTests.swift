@@ -126,6 +126,27 @@ import Testing
         }
     }
 
+    @Test(arguments: PairKind.allCases)
+    func `packets that leave early, for the end, make room for what comes as well`(
+        _ kind: PairKind
+    ) async throws {
+        var options = RequestOptions()
+        options.mark = 100
+        options.packetGrace = .seconds(3_600)
+        options.closesStreams = false
+        try await withRawPeer(kind, options: options) { connection, far in
+            let payload = [UInt8](repeating: 1, count: 64)
+            try await far.say((2..<5).flatMap { wire(request($0, 0), payload) })
+            #expect(connection.statistics.requestsReceived == 1)
+            await connection.sendEOF()
+            #expect(try await far.packet().0 == response(2))
+            #expect(try await far.reader.readExactly(8) == endMarkers)
+            try await far.say(endMarkers)
+            try await withTimeout(.seconds(10)) { try await connection.join() }
+            await connection.writer?.abort()
+        }
+    }
+
     // Two peers that have both given up what they had asked would else wait for each other.
     @Test(arguments: PairKind.allCases)
     func `an answer that nobody waits for any longer is read past a full output, too`(
