@@ -107,6 +107,30 @@ import Testing
         }
     }
 
+    @Test func `so is one whose handler's answer is dropped`() async throws {
+        try await withLoop { _ in
+            let gate = Gate()
+            let server = try await startServer(
+                port: 0,
+                requestHandler: { _, _ in
+                    try await gate.wait()
+                    return .nothing
+                })
+            let far = StreamEnd(try await openConnection(host: "127.0.0.1", port: server.port))
+            try await far.say(wire(request(2, 0)))
+            try await eventually("it is served") { gate.count == 1 }
+            // The tag is in use: one answer for both, a refusal.
+            try await far.say(wire(request(2, 0)))
+            #expect(try await far.packet().0 == response(2, ok: false))
+            let shutdown = await started { await server.shutdown(grace: .seconds(3_600)) }
+            gate.open()
+            #expect(try await far.reader.readToEnd() == endMarkers)
+            try await far.finish()
+            #expect(try await shutdown.value.finished == 1)
+            await far.writer.abort()
+        }
+    }
+
     @Test func `a peer that has said its end and keeps the stream is not waited for`() async throws
     {
         try await withLoop { _ in
