@@ -249,7 +249,7 @@ private final class RequestModel {
 }
 
 // @unchecked Sendable: used on one thread.
-private final class FuzzGate: @unchecked Sendable {
+final class FuzzGate: @unchecked Sendable {
     private var continuations: [UnsafeContinuation<Void, Never>] = []
     private var isOpen = false
 

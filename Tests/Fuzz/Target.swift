@@ -13,6 +13,7 @@ import SluiceStreams
 public func runOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     let input = Array(UnsafeBufferPointer(start: start, count: count))
     switch target {
+    case "connections": runConnectionsInput(input)
     case "fields": runFieldsInput(input)
     case "requests": runRequestsInput(input)
     case "wire": runWireInput(input)
@@ -83,11 +84,22 @@ private let target = getenv("SLUICE_FUZZ").map { String(cString: $0) }
 /// has to find.
 let hasCanary = getenv("SLUICE_CANARY") != nil
 
+/// With this in the environment the target says each step of an input: to repeat a crash.
+private let isTraced = getenv("SLUICE_TRACE") != nil
+
+func trace(_ message: @autoclosure () -> String) {
+    if isTraced { say("    \(message())") }
+}
+
 /// Ends the process as libFuzzer wants it; the message stands above its report.
 func fail(_ message: String) -> Never {
-    let line = Array("fuzz: \(message)\n".utf8)
-    _ = line.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+    say("fuzz: \(message)")
     abort()
+}
+
+private func say(_ message: String) {
+    let line = Array("\(message)\n".utf8)
+    _ = line.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
 }
 
 /// The numbers an input begins with; when they are used up, zeros.
