@@ -56,6 +56,29 @@ import Testing
     }
 
     @Test(arguments: PairKind.allCases)
+    func `a link that its inspection ends closes both sides at once`(
+        _ kind: PairKind
+    ) async throws {
+        try await withConnection(kind) { first, lingering in
+            let (near, far) = try await kind.makePair()
+            try await releasing(near, far) {
+                let second = try PacketConnection(near.reader, near.writer, talk)
+                let link = await started {
+                    try await linkPackets(first, second) { _, _ in throw Refusal() }
+                }
+                try await lingering.say(try frame(Note(text: "in")))
+                #expect(try await far.reader.read() == nil)
+                // The first peer has not ended, for which the close of its side waits.
+                #expect(first.isClosing)
+                #expect(first.writer?.closeReason == nil)
+                try await far.finish()
+                try await lingering.finish()
+                await #expect(throws: Refusal.self) { try await link.value }
+            }
+        }
+    }
+
+    @Test(arguments: PairKind.allCases)
     func `an abort is a reset also behind the peer's end, and nothing queued leaves`(
         _ kind: PairKind
     ) async throws {
@@ -199,3 +222,5 @@ import Testing
         }
     }
 }
+
+private struct Refusal: Error {}
