@@ -57,7 +57,9 @@ def main():
     measure(build_example("EchoServer"), ["0"], 5_000, 2_560, "a connection")
     clients = min(9_800, limit - 500)
     measure(build_program("Endpoints"), [], clients, 3_072, "an endpoint")
-    measure(build_program("Handlers"), [], clients, 3_072, "a service's endpoint")
+    # It counts the lines of each client.
+    measure(
+        build_program("Handlers"), [], clients, 3_072, "a service's endpoint", LINE, b"1 " + LINE)
     measure(build_program("Connections"), [], clients, 4_096, "a packet connection")
     measure(
         build_program("Requests"), [], clients, 4_096, "a request connection", REQUEST, ANSWER)
