@@ -172,11 +172,14 @@ import Testing
             }
             let consuming = await started { for try await _ in connection.packets {} }
             consuming.cancel()
-            await #expect(throws: PacketError.stream(.cancelled)) { try await consuming.value }
+            await #expect(throws: PacketError.stream(.cancelled)) {
+                try await withDeadline(.seconds(10)) { try await consuming.value }
+            }
+            let limited = await started {
+                try await withTimeout(.milliseconds(5)) { for try await _ in connection.packets {} }
+            }
             await #expect(throws: PacketError.stream(.timedOut)) {
-                try await withTimeout(.milliseconds(5)) {
-                    for try await _ in connection.packets {}
-                }
+                try await withDeadline(.seconds(10)) { try await limited.value }
             }
             #expect(connection.failure == nil)
             flooding.cancel()
