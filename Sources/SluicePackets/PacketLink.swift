@@ -34,8 +34,8 @@ public enum LinkVerdict: Sendable {
 ///   - timeout: of each close, as in ``PacketConnection/close(within:)``; before it, what has come
 ///     from the other one has as much time, 5 s by default.
 ///   - inspect: decides about each packet; the next one of its direction waits for it.
-/// - Throws: the first error of either side, or of `inspect`, once both are closed. A cancelled
-///   task aborts both.
+/// - Throws: the first error of either side, or of `inspect`, once both are closed; when one side
+///   has ended in order, a reset of the other one is none. A cancelled task aborts both.
 public nonisolated(nonsending) func linkPackets(
     _ first: PacketConnection, _ second: PacketConnection, closingWithin timeout: Duration? = nil,
     _ inspect: @escaping @Sendable (any Packet, LinkDirection) async throws -> LinkVerdict = {

@@ -66,13 +66,7 @@ import Testing
         _ kind: PairKind, _ isAbort: Bool
     ) async throws {
         let running = Shared(0)
-        let handler: RequestHandler = { _, _ in
-            running.withLock { $0 += 1 }
-            defer { running.withLock { $0 -= 1 } }
-            try await sleep(for: .seconds(3_600))
-            return .nothing
-        }
-        try await withTwoLives(kind, handler) { connection, far, _ in
+        try await withTwoLives(kind, endless(running)) { connection, far, _ in
             #expect(running.value == 1)
             if isAbort {
                 await connection.abort()

@@ -14,13 +14,7 @@ import Testing
             options.servingLimit = 2
             let running = Shared(0)
             let server = try await startServer(
-                port: 0, requests: options,
-                requestHandler: { _, _ in
-                    running.withLock { $0 += 1 }
-                    defer { running.withLock { $0 -= 1 } }
-                    try await sleep(for: .seconds(3_600))
-                    return .nothing
-                })
+                port: 0, requests: options, requestHandler: endless(running))
             let client = try await openRequestConnection(host: "127.0.0.1", port: server.port)
             for _ in 0..<4 { _ = try await client.submit(0) }
             try await eventually("two run") { running.value == 2 }
@@ -37,13 +31,7 @@ import Testing
         _ kind: PairKind
     ) async throws {
         let running = Shared(0)
-        let handler: RequestHandler = { _, _ in
-            running.withLock { $0 += 1 }
-            defer { running.withLock { $0 -= 1 } }
-            try await sleep(for: .seconds(3_600))
-            return .nothing
-        }
-        try await withRawPeer(kind, handler: handler) { connection, far in
+        try await withRawPeer(kind, handler: endless(running)) { connection, far in
             try await far.say(wire(request(2, 0)) + wire(request(3, 0)) + endMarkers)
             try await far.finish()
             try await eventually("both run") { running.value == 2 }
@@ -80,12 +68,8 @@ import Testing
             var options = RequestOptions()
             options.servingLimit = 1
             let running = Shared(0)
-            let connection = RequestConnection(near.reader, near.writer, options: options) { _, _ in
-                running.withLock { $0 += 1 }
-                defer { running.withLock { $0 -= 1 } }
-                try await sleep(for: .seconds(3_600))
-                return .nothing
-            }
+            let connection = RequestConnection(
+                near.reader, near.writer, options: options, handler: endless(running))
             try await far.say(wire(request(2, 0)))
             try await far.say(wire(request(3, 0)))
             #expect(running.value == 1)

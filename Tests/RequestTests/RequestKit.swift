@@ -26,6 +26,16 @@ func testService(_ request: Request, _ connection: RequestConnection) async thro
     }
 }
 
+/// Handlers that wait until they are cancelled, and count how many of them do.
+func endless(_ running: Shared<Int>) -> RequestHandler {
+    { _, _ in
+        running.withLock { $0 += 1 }
+        defer { running.withLock { $0 -= 1 } }
+        try await sleep(for: .seconds(3_600))
+        return .nothing
+    }
+}
+
 /// Two connections that talk to each other.
 func withConnections<R: Sendable>(
     _ kind: PairKind = .tcp, options: RequestOptions = RequestOptions(),
